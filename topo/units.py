@@ -147,7 +147,7 @@ def format_bandwidth(bandwidth: float) -> str:
 
 
 def format_time(seconds: float) -> str:
-    """Seconds to 4 digits: ``1.5us``, ``12s``; from two minutes, hours or days up ``2min``, ``2h``, ``2d``."""
+    """Seconds to 4 digits: ``1.5us``, ``12s``; from two minutes, hours or days ``2min``, ``2h``, ``2d``."""
     for unit in ("d", "h", "min"):
         length = _TIME.units[unit]
         if abs(seconds) >= 2 * length:
@@ -203,13 +203,15 @@ def _parse(text: str | SupportsFloat, kind: _Kind, allow_zero: bool) -> float:
     else:
         try:
             value = math.nan if isinstance(text, bool) else float(text)
-        except (TypeError, ValueError, OverflowError):
+        except OverflowError:
+            value = math.inf
+        except (TypeError, ValueError):
             raise UnitError(f"{kind.what} {shown} is not a number", hint) from None
     if not math.isfinite(value):
         raise UnitError(f"{kind.what} {shown} is not a finite number", hint)
     if value < 0 or (value == 0 and not allow_zero):
         raise UnitError(f"{kind.what} {shown} is {'below' if allow_zero else 'not above'} zero", hint)
-    return value
+    return abs(value)  # -0.0 is 0
 
 
 def _read(text: str, kind: _Kind, hint: str) -> float:

@@ -1,0 +1,59 @@
+# Type `make` for the list of targets.  Everything is installed into .venv, nothing anywhere else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Another interpreter: make PYTHON=/path/to/python3 ...
+PYTHON ?=
+BIN := .venv/bin
+RUNTIME := .venv/runtime.stamp
+TESTING := .venv/testing.stamp
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+.PHONY: compare
+compare: $(RUNTIME) ## Compare five fabrics on four collectives; tables and figures go to results/compare
+	@$(BIN)/topo compare
+
+.PHONY: test
+test: lint ## Run every check: lint, formatting, types, tests
+	@$(BIN)/pytest -q -n 2
+
+.PHONY: lint
+lint: $(TESTING) ## Check style, formatting and types only
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "make lint: mend the formatting with $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/mypy
+
+.PHONY: clean
+clean: ## Remove .venv, caches and build leftovers; results/ stays
+	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment, made anew whenever its description changes.
+# pip's output becomes one line of package names; its errors pass through.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+PROGRESS = awk '/^Collecting / {printf "%s ", $$2; fflush()} /^Installing collected/ {printf "... unpacking "; fflush()} END {print ""}'
+
+$(RUNTIME): setup.cfg pyproject.toml constraints.txt
+	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "Setting up .venv with $$("$$python" --version): a minute or two, once"; \
+	        "$$python" -m venv .venv; \
+	        $(INSTALL) --editable . | $(PROGRESS); \
+	        touch $@; \
+	        exit 0; \
+	    fi; \
+	done; \
+	echo "make: no Python 3.11 or newer with venv was found; install one (Debian: apt install python3-venv)," \
+	    "or name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+$(TESTING): $(RUNTIME)
+	@echo "Adding the test tools to .venv"
+	@$(INSTALL) --editable '.[test]' | $(PROGRESS)
+	@touch $@
