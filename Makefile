@@ -34,10 +34,11 @@ clean: ## Remove .venv, caches and build leftovers; results/ stays
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment, made anew whenever its description changes.
+# The environment, brought up to date whenever its description changes.
 # pip's output becomes one line of package names; its errors pass through.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
-PROGRESS = awk '/^Collecting / {printf "%s ", $$2; fflush()} /^Installing collected/ {printf "... unpacking "; fflush()} END {print ""}'
+PROGRESS = awk '/^(Collecting|Processing) / { sub(/.*\//, "", $$2); sub(/[^A-Za-z0-9_.-].*|-[0-9].*/, "", $$2); \
+    printf "%s ", $$2; fflush() } /^Installing collected/ { printf "... unpacking "; fflush() } END { print "" }'
 
 $(RUNTIME): setup.cfg pyproject.toml constraints.txt
 	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
