@@ -1,0 +1,77 @@
+"""In-switch collectives: the switch adds and copies (NVLink SHARP, SHARP/CollNet).
+
+NVLS: the owner of a shard pulls it, added up by the switch, from all ranks including itself; an owner's store is
+copied by the switch to all ranks including itself.  Reduce-scatter and all-gather 2a + S/B each; all-reduce in
+two phases 2(2a + S/B); in k chunks [(k-1)(1+1/N) + 2] S/(k B), which tends to (N+1)/N S/B.
+SHARP: one stream up and down the switch tree: 2 a depth + S/B.
+Sources: NVIDIA nccl issues 828, 1506, 2072; Graham et al., "Scalable Hierarchical Aggregation Protocol" (2016).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from topo.algorithms.registry import Site, algorithm
+from topo.algorithms.ring import GATHERING, REDUCING
+from topo.collective import Collective, cut, segments
+from topo.errors import RoutingError
+from topo.routing import tree_routes
+from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
+
+
+def _able(site: Site, reducing: bool, copying: bool) -> str:
+    """Whether some switch joins all ranks of the group and has the abilities."""
+    everyone = site.ranks
+    try:
+        tree_routes(site.fabric, everyone if reducing else everyone[:1], everyone if copying else everyone[:1])
+    except RoutingError as problem:
+        return problem.message
+    return ""
+
+
+def by_operation(collective: Collective, site: Site) -> str:
+    """Reductions need a switch that reduces, the spreading ones a switch that multicasts."""
+    return _able(
+        site,
+        collective.operation in (*REDUCING, "reduce"),
+        collective.operation in (*GATHERING, "broadcast"),
+    )
+
+
+def everyone(ranks: int, transfers: int) -> Table:
+    """A fan of all ranks for each of some transfers."""
+    return np.arange(transfers + 1) * ranks, np.tile(np.arange(ranks), transfers)
+
+
+@algorithm("nvls", ("all-reduce", "all-gather", "reduce-scatter", "broadcast", "reduce"), fits=by_operation, pipelines=True)
+def nvls(collective: Collective, site: Site, chunks: int) -> Schedule:
+    """The switch adds on the way to each shard's owner and copies the owner's store to all."""
+    n, operation = collective.ranks, collective.operation
+    if operation in ("broadcast", "reduce"):
+        whole = ScheduleBuilder(collective, "nvls", partial(segments, collective))
+        form = "multicast" if operation == "broadcast" else "reduce"
+        chunk = one_each(np.zeros(1, dtype=np.int64))
+        root = [collective.root]
+        whole.add(root, root, collective.bytes, chunk, reduce=operation == "reduce", form=form, fan=everyone(n, 1))
+        return whole.build().pipelined(chunks)
+    builder = ScheduleBuilder(collective, "nvls", partial(cut, collective))
+    owner = np.arange(n)
+    share, fan = collective.bytes / n, everyone(n, n)
+    before: tuple[int, ...] = ()
+    if operation in REDUCING:
+        before = (builder.add(owner, owner, share, one_each(owner), reduce=True, form="reduce", fan=fan),)
+    if operation in GATHERING:
+        builder.add(owner, owner, share, one_each(owner), form="multicast", fan=fan, after=before)
+    return builder.build().pipelined(chunks)
+
+
+@algorithm("sharp", ("all-reduce",), fits=by_operation, pipelines=True)
+def sharp(collective: Collective, site: Site, chunks: int) -> Schedule:
+    """One stream up the switch tree, added on the way, and down again, copied: 2 a depth + S/B."""
+    builder = ScheduleBuilder(collective, "sharp", partial(segments, collective))
+    chunk = one_each(np.zeros(1, dtype=np.int64))
+    fan = everyone(collective.ranks, 1)
+    builder.add([0], [0], collective.bytes, chunk, reduce=True, form="all-reduce", fan=fan)
+    return builder.build().pipelined(chunks)

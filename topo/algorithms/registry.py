@@ -1,0 +1,152 @@
+"""The register of algorithms: which operations each offers, where it fits, and how it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from topo.collective import Collective
+from topo.errors import AlgorithmError, nearest
+from topo.fabric import Fabric, Grid, IntArray
+from topo.schedule import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a collective runs: the group's place in the fabric.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    ranks : int array [group]
+        The fabric's rank of each rank of the group.
+    """
+
+    fabric: Fabric
+    ranks: IntArray
+
+    @property
+    def whole(self) -> bool:
+        """Whether the group is all accelerators in order."""
+        return len(self.ranks) == self.fabric.ranks and bool((self.ranks == np.arange(len(self.ranks))).all())
+
+    @property
+    def grid(self) -> Grid | None:
+        """Coordinates of the group, when it is the whole of a grid."""
+        return self.fabric.grid if self.whole else None
+
+    @property
+    def domain(self) -> IntArray:
+        """Scale-up domain of each rank of the group."""
+        return self.fabric.domain[self.ranks]
+
+
+Build = Callable[[Collective, Site, int], Schedule]
+Fits = Callable[[Collective, Site], str]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One algorithm.
+
+    Parameters
+    ----------
+    name : str
+    operations : tuple of str
+    build : callable
+        ``build(collective, site, chunks)`` returns the Schedule.
+    fits : callable
+        ``fits(collective, site)`` returns why it cannot run there, or an empty text.
+    pipelines : bool
+        Whether more than one chunk makes sense.
+    scales : bool
+        Whether the number of transfers stays near the number of ranks times a few steps; ``auto`` leaves the
+        others out on large groups.
+    summary : str
+        One line for people.
+    """
+
+    name: str
+    operations: tuple[str, ...]
+    build: Build
+    fits: Fits
+    pipelines: bool
+    scales: bool
+    summary: str
+
+
+ALGORITHMS: dict[str, Algorithm] = {}
+
+
+def anywhere(collective: Collective, site: Site) -> str:
+    """Fits every group."""
+    return ""
+
+
+def algorithm(
+    name: str,
+    operations: tuple[str, ...],
+    *,
+    fits: Fits = anywhere,
+    pipelines: bool = False,
+    scales: bool = True,
+) -> Callable[[Build], Build]:
+    """Register the decorated builder; the first line of its docstring is the summary."""
+
+    def register(build: Build) -> Build:
+        summary = (build.__doc__ or name).strip().splitlines()[0]
+        ALGORITHMS[name] = Algorithm(name, operations, build, fits, pipelines, scales, summary)
+        return build
+
+    return register
+
+
+def find(name: str) -> Algorithm:
+    """The algorithm of that name.
+
+    Raises
+    ------
+    AlgorithmError
+        With the nearest names.
+    """
+    if name not in ALGORITHMS:
+        known = [*ALGORITHMS, "auto"]
+        raise AlgorithmError(
+            f"algorithm {name!r} is unknown", nearest(name, known) or f"one of {', '.join(sorted(known))}"
+        )
+    return ALGORITHMS[name]
+
+
+def refusal(entry: Algorithm, collective: Collective, site: Site) -> str:
+    """Why an algorithm cannot carry out a collective there; empty when it can."""
+    if collective.operation not in entry.operations:
+        return f"{entry.name} does not do {collective.operation}"
+    return entry.fits(collective, site)
+
+
+def fitting(collective: Collective, site: Site) -> list[Algorithm]:
+    """All algorithms that can carry out a collective there, in order of registration."""
+    return [entry for entry in ALGORITHMS.values() if not refusal(entry, collective, site)]
+
+
+def build(name: str, collective: Collective, site: Site, chunks: int = 1) -> Schedule:
+    """Build the Schedule of a named algorithm.
+
+    Raises
+    ------
+    AlgorithmError
+        Unknown name, or the algorithm cannot run there; the message says why and which can.
+    """
+    entry = find(name)
+    why = refusal(entry, collective, site)
+    if why:
+        able = ", ".join(a.name for a in fitting(collective, site)) or "none"
+        raise AlgorithmError(f"{name} cannot run {collective.operation} on {site.fabric.name}: {why}", f"these can: {able}")
+    if chunks < 1:
+        raise AlgorithmError(f"{chunks} chunks make no sense", "give 1 or more")
+    if chunks > 1 and not entry.pipelines:
+        able = ", ".join(a.name for a in fitting(collective, site) if a.pipelines) or "none here"
+        raise AlgorithmError(f"{name} does not pipeline its data in chunks", f"these do: {able}")
+    return entry.build(collective, site, chunks)

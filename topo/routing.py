@@ -1,0 +1,406 @@
+"""The ways through a fabric: which links a transfer holds, and which share of it each link carries.
+
+Three rules.  *Shortest*: fewest links; where several next links lead on a shortest way, the transfer is split
+over them in proportion to their bandwidth (as ECMP over equal cables does), hop by hop.  *Dimension order*, on
+tori and meshes: dimension after dimension, the shorter way round, a half-ring tie split in two.  *ECMP*: one
+shortest way drawn at random, hop by hop, with a seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from topo.errors import RoutingError
+from topo.fabric import SWITCH, Fabric, FloatArray, IntArray, spread
+
+POLICIES = ("auto", "shortest", "dimension-order", "ecmp")
+
+
+@dataclass(frozen=True, eq=False)
+class Routes:
+    """Routes of some transfers, as one compressed table.
+
+    Parameters
+    ----------
+    pointer : int array [transfers + 1]
+    link : int array [entries]
+    fraction : float array [entries]
+        Share of the transfer that the link carries.
+    latency : float array [transfers]
+        Sum of link latencies, seconds; the largest over the ways of a split route.
+    """
+
+    pointer: IntArray
+    link: IntArray
+    fraction: FloatArray
+    latency: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.latency)
+
+    def rows(self) -> IntArray:
+        """Transfer of each entry."""
+        return np.repeat(np.arange(len(self)), np.diff(self.pointer))
+
+    def take(self, rows: IntArray) -> Routes:
+        """Routes of some transfers only, in the given order (repeats allowed)."""
+        entries = spread(self.pointer, rows)
+        pointer = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(np.diff(self.pointer)[rows], out=pointer[1:])
+        return Routes(pointer, self.link[entries], self.fraction[entries], self.latency[rows])
+
+
+def routes_from_entries(
+    count: int, row: IntArray, link: IntArray, fraction: FloatArray, latency: FloatArray, links: int
+) -> Routes:
+    """Collect loose (transfer, link, share) entries; shares on the same link add up."""
+    key = row * links + link
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    fresh = np.ones(len(key), dtype=bool)
+    fresh[1:] = key[1:] != key[:-1]
+    starts = np.flatnonzero(fresh)
+    shares = np.add.reduceat(fraction[order], starts) if len(starts) else np.zeros(0)
+    key = key[starts]
+    pointer = np.zeros(count + 1, dtype=np.int64)
+    np.cumsum(np.bincount(key // links, minlength=count), out=pointer[1:])
+    return Routes(pointer, key % links, shares, latency)
+
+
+def find_routes(fabric: Fabric, source: IntArray, target: IntArray, policy: str = "auto", seed: int = 0) -> Routes:
+    """Routes between pairs of ranks.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    source, target : int arrays [transfers]
+        Ranks; a pair may repeat.
+    policy : str
+        ``auto`` takes the fabric's own routing.
+    seed : int
+        For ``ecmp``: every transfer draws its own way.
+
+    Raises
+    ------
+    RoutingError
+        Unknown policy, dimension order asked of a fabric without a plain grid, or a pair from a rank to itself.
+    """
+    if policy not in POLICIES:
+        raise RoutingError(f"routing {policy!r} is unknown", f"one of {', '.join(POLICIES)}")
+    source, target = np.asarray(source, dtype=np.int64), np.asarray(target, dtype=np.int64)
+    if (source == target).any():
+        raise RoutingError(f"rank {int(source[source == target][0])} has no route to itself")
+    if policy == "ecmp":
+        return _ecmp(fabric, source, target, np.random.default_rng(seed))
+    keys, back = np.unique(source * fabric.ranks + target, return_inverse=True)
+    pairs = (keys // fabric.ranks, keys % fabric.ranks)
+    by_dimension = (fabric.routing if policy == "auto" else policy) == "dimension-order"
+    if by_dimension and (fabric.grid is None or fabric.grid.twisted):
+        raise RoutingError(f"{fabric.name} has no plain grid to route by dimension", "use shortest")
+    unique = _dimension_order(fabric, *pairs) if by_dimension else _shortest(fabric, *pairs)
+    if len(keys) == len(source) and (back == np.arange(len(back))).all():
+        return unique
+    return unique.take(back)
+
+
+# ---------------------------------------------------------------------------------------- dimension order
+
+
+def _dimension_order(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
+    grid = fabric.grid
+    assert grid is not None
+    pair = np.arange(len(source))
+    share = np.ones(len(source))
+    steps = np.empty((len(source), len(grid.shape)), dtype=np.int64)
+    here, there = grid.coordinates(source), grid.coordinates(target)
+    for d, length in enumerate(grid.shape):
+        ahead = there[:, d] - here[:, d]
+        if grid.wrap[d] and length > 1:
+            ahead = ahead % length
+            ahead = np.where(2 * ahead > length, ahead - length, ahead)
+        steps[:, d] = ahead
+    for d, length in enumerate(grid.shape):
+        if not grid.wrap[d]:
+            continue
+        tie = np.flatnonzero((2 * steps[:, d] == length) & (length > 1))
+        if len(tie):
+            share[tie] /= 2
+            other = steps[tie].copy()
+            other[:, d] *= -1
+            pair, share = np.concatenate([pair, pair[tie]]), np.concatenate([share, share[tie]])
+            steps = np.concatenate([steps, other])
+    rows, links, shares = [], [], []
+    latency = np.zeros(len(pair))
+    lost = np.zeros(len(pair), dtype=bool)
+    at = source[pair].copy()
+    for d in grid.dimensions:
+        left = steps[:, d].copy()
+        while (moving := np.flatnonzero(left)).size:
+            for direction in (1, -1):
+                chosen = moving[np.sign(left[moving]) == direction]
+                if not len(chosen):
+                    continue
+                onward = grid.neighbours(at[chosen], d, direction)
+                nodes = fabric.accelerators
+                link = fabric.links_between(nodes[at[chosen]], np.where(onward < 0, -1, nodes[onward]))
+                dead = link < 0
+                lost[chosen[dead]] = True
+                rows.append(chosen[~dead])
+                links.append(link[~dead])
+                shares.append(share[chosen[~dead]])
+                latency[chosen[~dead]] += fabric.latency[link[~dead]]
+                at[chosen] = onward
+            left[moving] -= np.sign(left[moving])
+    row, link = np.concatenate(rows), np.concatenate(links)
+    fraction = np.concatenate(shares)
+    worst = np.zeros(len(source))
+    np.maximum.at(worst, pair, latency)
+    broken = np.unique(pair[lost])
+    if not len(broken):
+        return routes_from_entries(len(source), pair[row], link, fraction, worst, fabric.links)
+    # A dead link on the way: those pairs take the shortest ways that are left.
+    keep = ~np.isin(pair[row], broken)
+    detour = _shortest(fabric, source[broken], target[broken])
+    worst[broken] = detour.latency
+    return routes_from_entries(
+        len(source),
+        np.concatenate([pair[row[keep]], broken[detour.rows()]]),
+        np.concatenate([link[keep], detour.link]),
+        np.concatenate([fraction[keep], detour.fraction]),
+        worst,
+        fabric.links,
+    )
+
+
+# ----------------------------------------------------------------------------------------------- shortest
+
+
+def distances_to(fabric: Fabric, node: int, wanted: IntArray | None = None) -> IntArray:
+    """Fewest links from every node to ``node``; -1 where not yet known.
+
+    With ``wanted`` the search ends when all of those nodes are reached.
+    """
+    pointer, order = fabric.incoming
+    distance = np.full(len(fabric.nodes), -1, dtype=np.int64)
+    distance[node] = 0
+    frontier = np.asarray([node])
+    level = 0
+    while len(frontier):
+        if wanted is not None and (distance[wanted] >= 0).all():
+            break
+        level += 1
+        found = fabric.source[order[spread(pointer, frontier)]]
+        found = found[distance[found] < 0]
+        distance[found] = level
+        frontier = np.unique(found)
+    return distance
+
+
+def _shortest(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
+    direct = fabric.links_between(fabric.accelerators[source], fabric.accelerators[target])
+    near = np.flatnonzero(direct >= 0)
+    far = np.flatnonzero(direct < 0)
+    latency = np.zeros(len(source))
+    latency[near] = fabric.latency[direct[near]]
+    rows, links, shares = [near], [direct[near]], [np.ones(len(near))]
+    order = far[np.argsort(target[far], kind="stable")]
+    starts = np.flatnonzero(np.diff(target[order], prepend=-1))
+    for i, begin in enumerate(starts):
+        group = order[begin : starts[i + 1] if i + 1 < len(starts) else len(order)]
+        found = _split_ways(fabric, fabric.accelerators[source[group]], int(fabric.accelerators[target[group[0]]]))
+        rows.append(group[found[0]])
+        links.append(found[1])
+        shares.append(found[2])
+        latency[group] = found[3]
+    return routes_from_entries(
+        len(source), np.concatenate(rows), np.concatenate(links), np.concatenate(shares), latency, fabric.links
+    )
+
+
+def _split_ways(
+    fabric: Fabric, sources: IntArray, target: int
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Split ways from some nodes to one: (place in ``sources``, link, share) entries and latency by source."""
+    distance = distances_to(fabric, target, sources)
+    pointer, order = fabric.outgoing
+    rows, links, shares = [], [], []
+    # Share of each source's transfer at each node, and the longest latency so far, as loose entries by level.
+    level = int(distance[sources].max())
+    who = np.zeros(0, dtype=np.int64)
+    node = np.zeros(0, dtype=np.int64)
+    share = np.zeros(0)
+    late = np.zeros(0)
+    result = np.zeros(len(sources))
+    while level > 0:
+        starting = np.flatnonzero(distance[sources] == level)
+        who = np.concatenate([who, starting])
+        node = np.concatenate([node, sources[starting]])
+        share = np.concatenate([share, np.ones(len(starting))])
+        late = np.concatenate([late, np.zeros(len(starting))])
+        counts = pointer[node + 1] - pointer[node]
+        link = order[spread(pointer, node)]
+        entry = np.repeat(np.arange(len(node)), counts)
+        onward = distance[fabric.target[link]] == level - 1
+        link, entry = link[onward], entry[onward]
+        width = np.bincount(entry, fabric.bandwidth[link], len(node))
+        part = share[entry] * fabric.bandwidth[link] / width[entry]
+        rows.append(who[entry])
+        links.append(link)
+        shares.append(part)
+        key, back = np.unique(who[entry] * len(fabric.nodes) + fabric.target[link], return_inverse=True)
+        reached = np.zeros(len(key))
+        np.maximum.at(reached, back, late[entry] + fabric.latency[link])
+        share = np.bincount(back, part, len(key))
+        who, node, late = key // len(fabric.nodes), key % len(fabric.nodes), reached
+        level -= 1
+    result[who] = late
+    return np.concatenate(rows), np.concatenate(links), np.concatenate(shares), result
+
+
+def _ecmp(fabric: Fabric, source: IntArray, target: IntArray, random: np.random.Generator) -> Routes:
+    nodes = fabric.accelerators
+    pointer, order = fabric.outgoing
+    rows, links = [], []
+    latency = np.zeros(len(source))
+    for goal in np.unique(target):
+        group = np.flatnonzero(target == goal)
+        distance = distances_to(fabric, int(nodes[goal]), nodes[source[group]])
+        at = nodes[source[group]].copy()
+        while (moving := np.flatnonzero(at != nodes[goal])).size:
+            counts = pointer[at[moving] + 1] - pointer[at[moving]]
+            link = order[spread(pointer, at[moving])]
+            entry = np.repeat(np.arange(len(moving)), counts)
+            onward = distance[fabric.target[link]] == distance[at[moving]][entry] - 1
+            link, entry = link[onward], entry[onward]
+            # The largest of exponential draws with rates 1/weight picks each link in proportion to its weight.
+            draw = random.exponential(size=len(link)) / fabric.bandwidth[link]
+            best = np.lexsort((draw, entry))
+            first = np.unique(entry[best], return_index=True)[1]
+            chosen = link[best[first]]
+            rows.append(group[moving])
+            links.append(chosen)
+            latency[group[moving]] += fabric.latency[chosen]
+            at[moving] = fabric.target[chosen]
+    row, link = np.concatenate(rows), np.concatenate(links)
+    return routes_from_entries(len(source), row, link, np.ones(len(row)), latency, fabric.links)
+
+
+# -------------------------------------------------------------------------------------------------- trees
+
+
+def tree_routes(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
+    """One route through switches that joins all ``sources`` to all ``targets``, adding and copying on the way.
+
+    Every switch that is equally near to all members can be the root of the tree; the stream is split over those
+    roots in proportion to the narrowest link of each tree.  Ranks are leaves only: no stream passes one.
+
+    Parameters
+    ----------
+    sources, targets : int arrays
+        Ranks that send into the tree and ranks that it delivers to.
+
+    Returns
+    -------
+    Routes of one transfer.
+
+    Raises
+    ------
+    RoutingError
+        No switch joins the members.
+    """
+    members = fabric.accelerators[np.unique(np.concatenate([sources, targets]))]
+    roots, depth = _roots(fabric, members)
+    if not len(roots):
+        raise RoutingError(
+            f"no switch of {fabric.name} joins these {len(members)} ranks", "in-network algorithms need one"
+        )
+    reducing, copying = len(sources) > 1, len(targets) > 1
+    able = (fabric.reduce[roots] | (not reducing)) & (fabric.multicast[roots] | (not copying))
+    if not able.any():
+        lacks = " and ".join(["reduce"] * reducing + ["multicast"] * copying)
+        raise RoutingError(
+            f"the switches of {fabric.name} that join these ranks cannot {lacks}",
+            "take a fabric whose switches can (for example switch:8,in_network=true)",
+        )
+    links, widths, latencies = [], [], []
+    for root in roots[able]:
+        up, up_latency = _branches(fabric, int(root), fabric.accelerators[sources], towards_root=True)
+        down, down_latency = _branches(fabric, int(root), fabric.accelerators[targets], towards_root=False)
+        used = np.concatenate([up, down])
+        links.append(used)
+        widths.append(fabric.bandwidth[used].min())
+        latencies.append(up_latency + down_latency)
+    width = np.asarray(widths)
+    fraction = np.repeat(width / width.sum(), [len(used) for used in links])
+    link = np.concatenate(links)
+    return routes_from_entries(
+        1, np.zeros(len(link), dtype=np.int64), link, fraction, np.asarray([max(latencies)]), fabric.links
+    )
+
+
+def _roots(fabric: Fabric, members: IntArray) -> tuple[IntArray, int]:
+    """Switches with the smallest largest distance to the members, counted over switches only."""
+    key = ("roots", members.tobytes())
+    if key not in fabric.cache:
+        depth = np.zeros(len(fabric.nodes), dtype=np.int64)
+        for member in members:
+            distance = _switch_distances(fabric, int(member))
+            depth = np.where((depth < 0) | (distance < 0), -1, np.maximum(depth, distance))
+        switches = np.flatnonzero((fabric.kind == SWITCH) & (depth > 0))
+        best = int(depth[switches].min()) if len(switches) else 0
+        fabric.cache[key] = (switches[depth[switches] == best], best)
+    found: tuple[IntArray, int] = fabric.cache[key]
+    return found
+
+
+def _switch_distances(fabric: Fabric, start: int) -> IntArray:
+    pointer, order = fabric.outgoing
+    distance = np.full(len(fabric.nodes), -1, dtype=np.int64)
+    distance[start] = 0
+    frontier, level = np.asarray([start]), 0
+    while len(frontier):
+        level += 1
+        found = fabric.target[order[spread(pointer, frontier)]]
+        found = np.unique(found[(distance[found] < 0) & (fabric.kind[found] == SWITCH)])
+        distance[found] = level
+        frontier = found
+    return distance
+
+
+def _branches(fabric: Fabric, root: int, leaves: IntArray, towards_root: bool) -> tuple[IntArray, float]:
+    """Links of the tree of shortest ways between a root switch and leaves, and its largest latency."""
+    key = ("branches", root, towards_root)
+    if key not in fabric.cache:
+        fabric.cache[key] = _parents(fabric, root, towards_root)
+    parent: IntArray = fabric.cache[key]
+    used: list[IntArray] = []
+    at = leaves.copy()
+    latency = np.zeros(len(leaves))
+    while (moving := np.flatnonzero(at != root)).size:
+        onward = parent[at[moving]]
+        ends = (at[moving], onward) if towards_root else (onward, at[moving])
+        link = fabric.links_between(*ends)
+        latency[moving] += fabric.latency[link]
+        used.append(link)
+        at[moving] = onward
+    return np.unique(np.concatenate(used)), float(latency.max())
+
+
+def _parents(fabric: Fabric, root: int, towards_root: bool) -> IntArray:
+    (pointer, order), ends = (
+        (fabric.incoming, fabric.source) if towards_root else (fabric.outgoing, fabric.target)
+    )
+    parent = np.full(len(fabric.nodes), -1, dtype=np.int64)
+    parent[root] = root
+    frontier = np.asarray([root])
+    while len(frontier):
+        counts = pointer[frontier + 1] - pointer[frontier]
+        found = ends[order[spread(pointer, frontier)]]
+        giver = np.repeat(frontier, counts)
+        fresh = parent[found] < 0
+        found, first = np.unique(found[fresh], return_index=True)
+        parent[found] = giver[fresh][first]
+        frontier = found[fabric.kind[found] == SWITCH]
+    return parent
