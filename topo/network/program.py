@@ -233,10 +233,10 @@ def compile_program(
 
 def _all_routes(schedule: Schedule, fabric: Fabric, ranks: IntArray, routing: str, seed: int) -> list[Routes]:
     """Routes of every batch; batches between the same ends (the parts of a pipeline) share theirs."""
-    known: dict[tuple[int, ...], Routes] = {}
+    known: dict[tuple[str | int, ...], Routes] = {}
     found: list[Routes] = []
     for number, batch in enumerate(schedule.batches):
-        key = (id(batch.source), id(batch.target), id(batch.fan), id(batch.routes))
+        key = (batch.form, id(batch.source), id(batch.target), id(batch.fan), id(batch.routes))
         if routing == "ecmp" or key not in known:
             known[key] = batch_routes(batch, fabric, ranks, routing, seed + number)
         found.append(known[key])
