@@ -73,7 +73,11 @@ class Collective:
                 f"a collective among {self.ranks} rank{'' if self.ranks == 1 else 's'} moves nothing",
                 "give at least two ranks",
             )
-        if not math.isfinite(self.bytes) or self.bytes < 0 or (self.bytes == 0 and self.operation != "barrier"):
+        if (
+            not math.isfinite(self.bytes)
+            or self.bytes < 0
+            or (self.bytes == 0 and self.operation != "barrier")
+        ):
             raise CollectiveError(f"size {self.bytes} is not a positive number of bytes", "for example 64MiB")
         if self.bytes > 2**60:
             raise CollectiveError(f"size {self.bytes:.3g} bytes is beyond 1 EiB", "for example 64MiB")
@@ -81,7 +85,9 @@ class Collective:
             object.__setattr__(self, "peer", self.ranks - 1 if self.root != self.ranks - 1 else 0)
         for what, rank in (("root", self.root), ("peer", max(self.peer, 0))):
             if not 0 <= rank < self.ranks:
-                raise CollectiveError(f"{what} {rank} is outside the group", f"ranks run from 0 to {self.ranks - 1}")
+                raise CollectiveError(
+                    f"{what} {rank} is outside the group", f"ranks run from 0 to {self.ranks - 1}"
+                )
         if self.operation == "send-recv" and self.root == self.peer:
             raise CollectiveError(f"rank {self.root} cannot send to itself", "choose another peer")
         if self.operation == "barrier":
@@ -91,7 +97,9 @@ class Collective:
 
     def _check_matrix(self) -> None:
         if self.operation != "all-to-all":
-            raise CollectiveError(f"a matrix of block sizes does not fit {self.operation}", "it is for all-to-all")
+            raise CollectiveError(
+                f"a matrix of block sizes does not fit {self.operation}", "it is for all-to-all"
+            )
         rows = self.matrix or ()
         if len(rows) != self.ranks or any(len(row) != self.ranks for row in rows):
             raise CollectiveError(f"the matrix of block sizes is not {self.ranks} x {self.ranks}")
@@ -102,9 +110,12 @@ class Collective:
     def busbw_factor(self) -> float:
         """Bus bandwidth over algorithm bandwidth (nccl-tests, doc/PERFORMANCE.md)."""
         share = (self.ranks - 1) / self.ranks
-        return {"all-reduce": 2 * share, "all-gather": share, "reduce-scatter": share, "all-to-all": share}.get(
-            self.operation, 1.0
-        )
+        return {
+            "all-reduce": 2 * share,
+            "all-gather": share,
+            "reduce-scatter": share,
+            "all-to-all": share,
+        }.get(self.operation, 1.0)
 
     def blocks(self) -> FloatArray:
         """Bytes from each rank to each other in an all-to-all [ranks, ranks]; the diagonal is zero."""
@@ -149,7 +160,9 @@ def cut(collective: Collective, pieces: int = 1) -> Chunks:
         owner = np.repeat(np.arange(n), pieces)
         every = np.full(n * pieces, EVERY_RANK)
         size = np.full(n * pieces, collective.bytes / (n * pieces))
-        return Chunks(size, owner if op == "all-gather" else every, owner if op == "reduce-scatter" else every)
+        return Chunks(
+            size, owner if op == "all-gather" else every, owner if op == "reduce-scatter" else every
+        )
     if op == "all-to-all":
         size = np.repeat(collective.blocks().ravel() / pieces, pieces)
         pair = np.repeat(np.arange(n * n), pieces)

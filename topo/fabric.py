@@ -70,7 +70,9 @@ class Grid:
 
     def numbers(self, coordinates: IntArray) -> IntArray:
         """Row-major numbers of the given coordinates [..., dimensions]."""
-        return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(coordinates, -1, 0)), self.shape), dtype=np.int64)
+        return np.asarray(
+            np.ravel_multi_index(tuple(np.moveaxis(coordinates, -1, 0)), self.shape), dtype=np.int64
+        )
 
     def neighbours(self, nodes: IntArray, dimension: int, direction: int) -> IntArray:
         """The next nodes along ``dimension`` in ``direction`` (+1 or -1); -1 where a mesh ends."""
@@ -181,7 +183,8 @@ class Fabric:
             what = data.get("kind", "accelerator")
             if what not in KINDS:
                 raise FabricError(
-                    f"node {node!r}: kind {what!r} is unknown", nearest(str(what), KINDS) or f"use {', '.join(KINDS)}"
+                    f"node {node!r}: kind {what!r} is unknown",
+                    nearest(str(what), KINDS) or f"use {', '.join(KINDS)}",
                 )
             kind[i] = KINDS.index(what)
             if kind[i] == ACCELERATOR:
@@ -283,7 +286,9 @@ class Fabric:
             ends = np.asarray([index[a], index[b]])
             pair = self.links_between(ends, ends[::-1])
             if (pair < 0).any() or (left[pair] < 1).any():
-                raise FabricError(f"no cable {a}-{b} is left in {self.name}", "name two nodes that a cable joins")
+                raise FabricError(
+                    f"no cable {a}-{b} is left in {self.name}", "name two nodes that a cable joins"
+                )
             left[pair] -= 1
         keep = left > 0
         damaged = replace(
@@ -352,12 +357,12 @@ class Fabric:
     @cached_property
     def egress(self) -> FloatArray:
         """Bytes/s that leave each accelerator [ranks]."""
-        return np.bincount(self.source, self.bandwidth, len(self.nodes))[self.accelerators]
+        return sums(self.source, self.bandwidth, len(self.nodes))[self.accelerators]
 
     @cached_property
     def ingress(self) -> FloatArray:
         """Bytes/s that reach each accelerator [ranks]."""
-        return np.bincount(self.target, self.bandwidth, len(self.nodes))[self.accelerators]
+        return sums(self.target, self.bandwidth, len(self.nodes))[self.accelerators]
 
     @property
     def domains(self) -> int:
@@ -412,6 +417,11 @@ def spread(pointer: IntArray, rows: IntArray) -> IntArray:
     return np.repeat(pointer[rows] - starts, counts) + np.arange(total)
 
 
+def sums(keys: IntArray, values: FloatArray, length: int) -> FloatArray:
+    """Sums of values by key [length]."""
+    return np.asarray(np.bincount(keys, values, length), dtype=np.float64)
+
+
 def _pointer(keys: IntArray, rows: int) -> IntArray:
     pointer = np.zeros(rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(keys, minlength=rows), out=pointer[1:])
@@ -429,7 +439,9 @@ def _first_seen_order(labels: IntArray) -> IntArray:
 def _edge_numbers(a: Hashable, b: Hashable, data: dict[str, Any]) -> tuple[float, float, int]:
     where = f"edge {a!r} -> {b!r}"
     if "bandwidth" not in data:
-        raise FabricError(f"{where} has no bandwidth", "give it bandwidth in bytes/s, or text such as '50GB/s'")
+        raise FabricError(
+            f"{where} has no bandwidth", "give it bandwidth in bytes/s, or text such as '50GB/s'"
+        )
     bandwidth, latency, cables = data["bandwidth"], data.get("latency", 0.0), data.get("cables", 1)
     if isinstance(bandwidth, str):
         bandwidth = parse_bandwidth(bandwidth)
@@ -438,7 +450,9 @@ def _edge_numbers(a: Hashable, b: Hashable, data: dict[str, Any]) -> tuple[float
     try:
         bandwidth, latency, number = float(bandwidth), float(latency), int(cables)
     except (TypeError, ValueError) as problem:
-        raise FabricError(f"{where}: {problem}", "bandwidth and latency are numbers, cables an integer") from None
+        raise FabricError(
+            f"{where}: {problem}", "bandwidth and latency are numbers, cables an integer"
+        ) from None
     if not 0 < bandwidth < math.inf:
         raise FabricError(f"{where}: bandwidth {bandwidth} is not a positive number of bytes/s")
     if not 0 <= latency < math.inf:

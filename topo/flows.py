@@ -45,7 +45,9 @@ def simulate_flows(
     """
     names = list(links)
     index = {name: i for i, name in enumerate(names)}
-    capacity = np.asarray([_number(links[name], f"link {name!r}: bandwidth", positive=True) for name in names])
+    capacity = np.asarray(
+        [_number(links[name], f"link {name!r}: bandwidth", positive=True) for name in names]
+    )
     seen: set[Any] = set()
     size, start, path = [], [], []
     for place, flow in enumerate(flows):
@@ -58,14 +60,18 @@ def simulate_flows(
         seen.add(name)
         unknown = set(flow) - {"id", "size", "start", "path"}
         if unknown:
-            raise NetworkError(f"{where}: key {sorted(unknown)[0]!r} is unknown", "use id, size, start and path")
+            raise NetworkError(
+                f"{where}: key {sorted(unknown)[0]!r} is unknown", "use id, size, start and path"
+            )
         if "size" not in flow or not flow.get("path"):
             raise NetworkError(f"{where} lacks a {'size' if 'size' not in flow else 'path'}")
         size.append(_number(flow["size"], f"{where}: size", positive=False))
         start.append(_number(flow.get("start", 0.0), f"{where}: start", positive=False))
         for link in flow["path"]:
             if link not in index:
-                raise NetworkError(f"{where}: link {link!r} is unknown", nearest(str(link), [str(n) for n in names]))
+                raise NetworkError(
+                    f"{where}: link {link!r} is unknown", nearest(str(link), [str(n) for n in names])
+                )
         path.append([index[link] for link in flow["path"]])
     if not path:
         return {}
@@ -83,5 +89,7 @@ def _number(value: Any, what: str, *, positive: bool) -> float:
     except (TypeError, ValueError):
         raise NetworkError(f"{what} {value!r} is not a number") from None
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        raise NetworkError(f"{what} {value!r} is not a {'positive ' if positive else ''}number", "give bytes and seconds")
+        raise NetworkError(
+            f"{what} {value!r} is not a {'positive ' if positive else ''}number", "give bytes and seconds"
+        )
     return number

@@ -70,12 +70,15 @@ def _entries(schedule: Schedule, chunks: Chunks, number: int, repeat: int) -> _E
     pointer, ids = batch.pieces(repeat)
     counts = np.diff(pointer)
     if len(counts) != len(batch) or len(ids) != pointer[-1]:
-        raise ScheduleError(f"{schedule.algorithm}: batch {number}: the table of chunks does not fit the transfers")
+        raise ScheduleError(
+            f"{schedule.algorithm}: batch {number}: the table of chunks does not fit the transfers"
+        )
     if len(ids) and (ids.min() < 0 or ids.max() >= len(chunks)):
         bad = int(np.flatnonzero((ids < 0) | (ids >= len(chunks)))[0])
         row = int(np.searchsorted(pointer, bad, side="right") - 1)
         raise ScheduleError(
-            f"{_where(schedule, number, repeat, row)}: chunk {ids[bad]} is out of range", f"there are {len(chunks)}"
+            f"{_where(schedule, number, repeat, row)}: chunk {ids[bad]} is out of range",
+            f"there are {len(chunks)}",
         )
     transfer = np.repeat(np.arange(len(batch)), counts)
     carried = np.bincount(transfer, chunks.bytes[ids], len(batch))
@@ -241,7 +244,9 @@ def _prove_order(schedule: Schedule, chunks: Chunks) -> None:
 def _by_rank(table: tuple[IntArray, IntArray]) -> dict[int, list[int]]:
     pointer, ranks = table
     found: dict[int, list[int]] = {}
-    for i, rank in zip(np.repeat(np.arange(len(pointer) - 1), np.diff(pointer)).tolist(), ranks.tolist(), strict=True):
+    for i, rank in zip(
+        np.repeat(np.arange(len(pointer) - 1), np.diff(pointer)).tolist(), ranks.tolist(), strict=True
+    ):
         found.setdefault(rank, []).append(i)
     return found
 

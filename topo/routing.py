@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from topo.errors import RoutingError
-from topo.fabric import SWITCH, Fabric, FloatArray, IntArray, spread
+from topo.fabric import SWITCH, Fabric, FloatArray, IntArray, spread, sums
 
 POLICIES = ("auto", "shortest", "dimension-order", "ecmp")
 
@@ -69,7 +69,9 @@ def routes_from_entries(
     return Routes(pointer, key % links, shares, latency)
 
 
-def find_routes(fabric: Fabric, source: IntArray, target: IntArray, policy: str = "auto", seed: int = 0) -> Routes:
+def find_routes(
+    fabric: Fabric, source: IntArray, target: IntArray, policy: str = "auto", seed: int = 0
+) -> Routes:
     """Routes between pairs of ranks.
 
     Parameters
@@ -209,13 +211,20 @@ def _shortest(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
     starts = np.flatnonzero(np.diff(target[order], prepend=-1))
     for i, begin in enumerate(starts):
         group = order[begin : starts[i + 1] if i + 1 < len(starts) else len(order)]
-        found = _split_ways(fabric, fabric.accelerators[source[group]], int(fabric.accelerators[target[group[0]]]))
+        found = _split_ways(
+            fabric, fabric.accelerators[source[group]], int(fabric.accelerators[target[group[0]]])
+        )
         rows.append(group[found[0]])
         links.append(found[1])
         shares.append(found[2])
         latency[group] = found[3]
     return routes_from_entries(
-        len(source), np.concatenate(rows), np.concatenate(links), np.concatenate(shares), latency, fabric.links
+        len(source),
+        np.concatenate(rows),
+        np.concatenate(links),
+        np.concatenate(shares),
+        latency,
+        fabric.links,
     )
 
 
@@ -252,7 +261,7 @@ def _split_ways(
         key, back = np.unique(who[entry] * len(fabric.nodes) + fabric.target[link], return_inverse=True)
         reached = np.zeros(len(key))
         np.maximum.at(reached, back, late[entry] + fabric.latency[link])
-        share = np.bincount(back, part, len(key))
+        share = sums(back, part, len(key))
         who, node, late = key // len(fabric.nodes), key % len(fabric.nodes), reached
         level -= 1
     result[who] = late
@@ -311,7 +320,7 @@ def tree_routes(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
         No switch joins the members.
     """
     members = fabric.accelerators[np.unique(np.concatenate([sources, targets]))]
-    roots, depth = _roots(fabric, members)
+    roots = _roots(fabric, members)
     if not len(roots):
         raise RoutingError(
             f"no switch of {fabric.name} joins these {len(members)} ranks", "in-network algorithms need one"
@@ -340,7 +349,7 @@ def tree_routes(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
     )
 
 
-def _roots(fabric: Fabric, members: IntArray) -> tuple[IntArray, int]:
+def _roots(fabric: Fabric, members: IntArray) -> IntArray:
     """Switches with the smallest largest distance to the members, counted over switches only."""
     key = ("roots", members.tobytes())
     if key not in fabric.cache:
@@ -350,8 +359,8 @@ def _roots(fabric: Fabric, members: IntArray) -> tuple[IntArray, int]:
             depth = np.where((depth < 0) | (distance < 0), -1, np.maximum(depth, distance))
         switches = np.flatnonzero((fabric.kind == SWITCH) & (depth > 0))
         best = int(depth[switches].min()) if len(switches) else 0
-        fabric.cache[key] = (switches[depth[switches] == best], best)
-    found: tuple[IntArray, int] = fabric.cache[key]
+        fabric.cache[key] = switches[depth[switches] == best]
+    found: IntArray = fabric.cache[key]
     return found
 
 

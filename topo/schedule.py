@@ -183,7 +183,9 @@ class Schedule:
         for piece in range(pieces):
             for number, batch in enumerate(self.batches):
                 waits = [replace(wait, batch=wait.batch + piece * count) for wait in batch.waits]
-                step = max((ends[piece, wait.batch] for wait in batch.waits if wait.batch < number), default=0)
+                step = max(
+                    (ends[piece, wait.batch] for wait in batch.waits if wait.batch < number), default=0
+                )
                 lagging = [w for w in batch.waits if w.lag != LAST and w.batch != number]
                 if lagging:
                     step = max(batches[w.batch + piece * count].step + w.lag + 1 for w in lagging)
@@ -204,10 +206,14 @@ class Schedule:
         def cutting() -> Chunks:
             whole = self.cutting()
             return Chunks(
-                np.repeat(whole.bytes / pieces, pieces), np.repeat(whole.origin, pieces), np.repeat(whole.target, pieces)
+                np.repeat(whole.bytes / pieces, pieces),
+                np.repeat(whole.origin, pieces),
+                np.repeat(whole.target, pieces),
             )
 
-        return replace(self, batches=tuple(batches), cutting=cutting, detail=_join(self.detail, f"{pieces} chunks"))
+        return replace(
+            self, batches=tuple(batches), cutting=cutting, detail=_join(self.detail, f"{pieces} chunks")
+        )
 
 
 def _join(*parts: str) -> str:
@@ -244,7 +250,9 @@ class ScheduleBuilder:
         Gives the Chunks that the pieces of the batches speak of.
     """
 
-    def __init__(self, collective: Collective, algorithm: str, cutting: Callable[[], Chunks], detail: str = "") -> None:
+    def __init__(
+        self, collective: Collective, algorithm: str, cutting: Callable[[], Chunks], detail: str = ""
+    ) -> None:
         self.collective = collective
         self.algorithm = algorithm
         self.cutting = cutting

@@ -135,8 +135,9 @@ def _timed(program: Program, options: Options) -> tuple[float, int]:
     """Run a program in a SimPy environment of its own."""
     env = simpy.Environment()
     network = Network.of_links(env, program.capacity, certify=options.certify)
-    outcome = env.run(until=network.start_program(program))
-    return float(outcome.duration), network.solver.events
+    done = network.start_program(program)
+    env.run(until=done)
+    return float(done.value.duration), network.solver.events
 
 
 def _simulated(entry: Algorithm, collective: Collective, site: Site, chunks: int, options: Options) -> _Run:
@@ -176,7 +177,9 @@ def _chosen(collective: Collective, site: Site, algorithm: str, chunks: int | No
         if chunks is not None:
             able = [entry for entry in candidates(collective, site) if entry.pipelines or chunks == 1]
             if not able:
-                raise AlgorithmError(f"no algorithm pipelines {collective.operation} here", "leave --chunks out")
+                raise AlgorithmError(
+                    f"no algorithm pipelines {collective.operation} here", "leave --chunks out"
+                )
             runs = [_simulated(entry, collective, site, chunks, options) for entry in able]
         else:
             runs = [_best_chunks(entry, collective, site, options) for entry in candidates(collective, site)]
@@ -254,14 +257,18 @@ def simulate(
     began = time.perf_counter()
     options = options or Options()
     if engine not in ENGINES:
-        raise NetworkError(f"engine {engine!r} is unknown", nearest(engine, ENGINES) or f"one of {', '.join(ENGINES)}")
+        raise NetworkError(
+            f"engine {engine!r} is unknown", nearest(engine, ENGINES) or f"one of {', '.join(ENGINES)}"
+        )
     library = ccl or "ideal"
     if library not in LIBRARIES:
         raise NetworkError(f"library {library!r} is unknown", f"one of {', '.join(LIBRARIES)}")
     fabric = system.fabric
     site = Site(fabric, group_of(fabric, None) if ranks is None else ranks)
     if collective.ranks != len(site.ranks):
-        raise CollectiveError(f"the collective is for {collective.ranks} ranks but the group has {len(site.ranks)}")
+        raise CollectiveError(
+            f"the collective is for {collective.ranks} ranks but the group has {len(site.ranks)}"
+        )
     run = _chosen(collective, site, algorithm, chunks, options)
     bound = lower_bound(collective, fabric, site.ranks)
     require_bound(run.seconds, bound, f"{run.entry.name} {collective.operation} on {system.name}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topo.fabric import FloatArray
+from topo.fabric import FloatArray, IntArray
 from topo.network import kernel
 from topo.network.program import Program, group
 
@@ -148,6 +148,55 @@ class EventSolver:
         self.rows["queued"] = 1
         kernel.start_queued(len(self.rows), self.now, *self._starting())
         self.resolve()
+
+    def take_over(
+        self,
+        counts: dict[str, IntArray],
+        finish: FloatArray,
+        gates: dict[str, IntArray],
+        moving: tuple[IntArray, FloatArray],
+        pending: list[tuple[float, IntArray]],
+    ) -> None:
+        """Go on from a state of the batch solver.
+
+        Parameters
+        ----------
+        counts : ``started``, ``drained`` and ``arrived`` of every row
+        finish : when rows that are over arrived
+        gates : ``level`` and ``short`` of every gate
+        moving : active rows and their remaining bytes
+        pending : moments of arrival and the rows that arrive
+        """
+        for name, values in counts.items():
+            self.rows[name] = values
+        self.rows["finish"] = finish
+        for name, values in gates.items():
+            self.gates[name] = values
+        over = self.rows["arrived"] >= self.rows["repeat"]
+        self.unfinished -= np.bincount(self.rows["job"][over], minlength=len(self.unfinished))
+        times = np.concatenate([np.full(len(rows), time) for time, rows in pending] or [np.zeros(0)])
+        order = np.argsort(times, kind="stable")
+        if len(order) > len(self.heap):
+            self.heap = np.zeros(2 * len(order), dtype=ARRIVAL)
+        self.heap["time"][: len(order)] = times[order]
+        if len(order):
+            self.heap["row"][: len(order)] = np.concatenate([rows for _, rows in pending])[order]
+        self.numbers[kernel.HEAP] = len(order)
+        kernel.resume(
+            *moving, self.rows, self.links, self.hops, self.on_link, self.dirty, self.numbers, self.now
+        )
+        self.resolve()
+
+    def hand_back(self) -> tuple[IntArray, FloatArray, list[tuple[float, IntArray]]]:
+        """Active rows, their remaining bytes now, and arrivals to come."""
+        active, rates = self.rates()
+        rows = self.rows[active]
+        remaining = np.maximum(rows["remaining"] - rates * (self.now - rows["since"]), 0.0)
+        heap = self.heap[: self.numbers[kernel.HEAP]]
+        order = np.lexsort((heap["row"], heap["time"]))
+        times, first = np.unique(heap["time"][order], return_index=True)
+        parts = np.split(heap["row"][order], first[1:]) if len(times) else []
+        return active, remaining, list(zip(times.tolist(), parts, strict=True))
 
     def _starting(self) -> tuple[np.ndarray, ...]:
         return (

@@ -78,7 +78,9 @@ class _Incidence:
 
     def signature(self, colour: Colours, salt: int) -> Colours:
         with np.errstate(over="ignore"):
-            return _sums(_mix(colour[self.other] + _mix(self.label.astype(np.uint64) + np.uint64(salt))), self.pointer)
+            return _sums(
+                _mix(colour[self.other] + _mix(self.label.astype(np.uint64) + np.uint64(salt))), self.pointer
+            )
 
     def same_within(self, own: IntArray, other: IntArray, first: IntArray) -> bool:
         """Whether all members of every class see the same (class, label) pairs as the class's first member."""
@@ -96,7 +98,9 @@ class _Incidence:
     def turned(self, rows: int) -> _Incidence:
         row = np.repeat(np.arange(len(self.pointer) - 1), np.diff(self.pointer))
         order = np.argsort(self.other, kind="stable")
-        return _Incidence(pointer_from(np.bincount(self.other, minlength=rows)), row[order], self.label[order])
+        return _Incidence(
+            pointer_from(np.bincount(self.other, minlength=rows)), row[order], self.label[order]
+        )
 
 
 def fold(program: Program) -> Folded | None:

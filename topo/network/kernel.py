@@ -88,7 +88,9 @@ def refresh(ends: Any, minima: Any, tops: Any, changed: Any, count: int) -> None
 
 
 @jit
-def activate(i: int, rows: Any, links: Any, hops: Any, on_link: Any, dirty: Any, numbers: Any, now: float) -> None:
+def activate(
+    i: int, rows: Any, links: Any, hops: Any, on_link: Any, dirty: Any, numbers: Any, now: float
+) -> None:
     """Put a row on its links."""
     rows[i].remaining = rows[i].bytes
     rows[i].since = now
@@ -107,6 +109,24 @@ def activate(i: int, rows: Any, links: Any, hops: Any, on_link: Any, dirty: Any,
             links[link].dirty = 1
             dirty[numbers[DIRTY]] = link
             numbers[DIRTY] += 1
+
+
+@jit
+def resume(
+    active: Any,
+    remaining: Any,
+    rows: Any,
+    links: Any,
+    hops: Any,
+    on_link: Any,
+    dirty: Any,
+    numbers: Any,
+    now: float,
+) -> None:
+    """Put rows back on their links in mid-drain."""
+    for k in range(len(active)):
+        activate(active[k], rows, links, hops, on_link, dirty, numbers, now)
+        rows[active[k]].remaining = remaining[k]
 
 
 @jit
@@ -213,7 +233,15 @@ def accept(f: int, rows: Any, ends: Any, now: float) -> bool:
 
 @jit
 def solve_all(
-    rows: Any, links: Any, hops: Any, on_link: Any, ends: Any, order: Any, changed: Any, numbers: Any, now: float
+    rows: Any,
+    links: Any,
+    hops: Any,
+    on_link: Any,
+    ends: Any,
+    order: Any,
+    changed: Any,
+    numbers: Any,
+    now: float,
 ) -> int:
     """Solve all active rows anew; return how many rows in ``changed`` got new ends."""
     numbers[FULL] += 1
@@ -245,7 +273,9 @@ def solve_all(
 
 
 @jit
-def join(f: int, stamp: int, rows: Any, links: Any, hops: Any, members: Any, n: int, touched: Any, m: int) -> int:
+def join(
+    f: int, stamp: int, rows: Any, links: Any, hops: Any, members: Any, n: int, touched: Any, m: int
+) -> int:
     """Add a row to the set that is solved again, and its links to those touched; return their number."""
     rows[f].stamp = stamp
     members[n] = f
@@ -601,7 +631,9 @@ def advance(
             i = heap[0].row
             pop(heap, numbers[HEAP])
             numbers[HEAP] -= 1
-            queued = arrive(i, now, rows, gates, row_gates, member_rows, waiter_rows, unfinished, queue, queued)
+            queued = arrive(
+                i, now, rows, gates, row_gates, member_rows, waiter_rows, unfinished, queue, queued
+            )
         start_queued(
             queued,
             now,
@@ -621,7 +653,20 @@ def advance(
             numbers,
         )
         resolve(
-            rows, links, hops, on_link, ends, minima, tops, order, members, touched, dirty, changed, numbers, now
+            rows,
+            links,
+            hops,
+            on_link,
+            ends,
+            minima,
+            tops,
+            order,
+            members,
+            touched,
+            dirty,
+            changed,
+            numbers,
+            now,
         )
         left = 0
         for j in range(len(unfinished)):

@@ -100,7 +100,9 @@ class Network:
         self._news = env.event()
         env.process(self._run())
 
-    def start(self, schedule: Schedule, *, ranks: IntArray | None = None, barrier: bool = False) -> simpy.Event:
+    def start(
+        self, schedule: Schedule, *, ranks: IntArray | None = None, barrier: bool = False
+    ) -> simpy.Event:
         """Start a schedule now; the event returned succeeds with an :class:`Outcome` when all has arrived."""
         return self.start_program(
             compile_program(

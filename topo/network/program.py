@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from topo.errors import NetworkError
-from topo.fabric import BoolArray, Fabric, FloatArray, IntArray, spread
+from topo.fabric import BoolArray, Fabric, FloatArray, IntArray, sums
 from topo.routing import Routes, find_routes, routes_from_entries, tree_routes
 from topo.schedule import LAST, Batch, Schedule
 
@@ -84,9 +84,7 @@ class Program:
     def link_bytes(self) -> FloatArray:
         """Bytes that each link carries in the whole run [links]."""
         row = np.repeat(np.arange(self.rows), np.diff(self.route_pointer))
-        return np.bincount(
-            self.route_link, self.route_weight * (self.bytes * self.repeat)[row], minlength=len(self.capacity)
-        )
+        return sums(self.route_link, self.route_weight * (self.bytes * self.repeat)[row], len(self.capacity))
 
 
 def pointer_from(counts: IntArray) -> IntArray:
@@ -324,7 +322,12 @@ def flow_program(
     clock[late] = np.arange(len(late))
     gate = clock[when]
     routes = routes_from_entries(
-        flows, np.repeat(np.arange(flows), np.diff(pointer)), link, np.ones(len(link)), np.zeros(flows), len(capacity)
+        flows,
+        np.repeat(np.arange(flows), np.diff(pointer)),
+        link,
+        np.ones(len(link)),
+        np.zeros(flows),
+        len(capacity),
     )
     extra = len(late)
     return Program(
@@ -341,7 +344,9 @@ def flow_program(
         member_row=flows + np.arange(extra),
         gate_on_arrival=np.ones(extra, dtype=bool),
         gate_repeat=np.ones(extra, dtype=np.int64),
-        wait_pointer=pointer_from(np.concatenate([(gate >= 0).astype(np.int64), np.zeros(extra, dtype=np.int64)])),
+        wait_pointer=pointer_from(
+            np.concatenate([(gate >= 0).astype(np.int64), np.zeros(extra, dtype=np.int64)])
+        ),
         wait_gate=gate[gate >= 0],
         wait_lag=np.full(int((gate >= 0).sum()), LAST),
     )
@@ -358,6 +363,3 @@ def without_sharing(program: Program) -> FloatArray:
 def scaled(program: Program, bytes: float = 1.0, latency: float = 1.0) -> Program:
     """The program with every size and latency multiplied."""
     return replace(program, bytes=program.bytes * bytes, latency=program.latency * latency)
-
-
-__all__ = ["Program", "batch_routes", "compile_program", "flow_program", "group", "pointer_from", "scaled", "spread"]

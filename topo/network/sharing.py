@@ -86,4 +86,6 @@ def certify_rates(
     certified = np.zeros(len(rate), dtype=bool)
     certified[row[tight]] = True
     if not certified.all():
-        raise InternalError(f"flow {int(np.flatnonzero(~certified)[0])} has no bottleneck: rates are not max-min fair")
+        raise InternalError(
+            f"flow {int(np.flatnonzero(~certified)[0])} has no bottleneck: rates are not max-min fair"
+        )

@@ -2,13 +2,15 @@
 
 All that ends together is one event.  When the state of the run recurs up to a shift in time and in repeat
 counts, the repeats in between are skipped: the run is deterministic and depends only on that relative state, so
-the skip is exact, not extrapolated.
+the skip is exact, not extrapolated.  When much work piles up without repeats that could be skipped, the compiled
+event solver (:mod:`topo.network.event_solver`) takes the run over from where it stands.
 """
 
 from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +20,16 @@ from topo.network.program import Program, group, without_sharing
 from topo.network.sharing import certify_rates, max_min_rates
 from topo.schedule import LAST
 
+if TYPE_CHECKING:
+    from topo.network.event_solver import EventSolver
+
 TIE = 1e-12
 """Relative distance within which two moments are one event."""
 CACHED_RATES = 512
+EVENT_WORK = 300
+"""Work of one event here, in hops of a re-solve divided by eight; a count, so that choices never depend on speed."""
+PATIENCE = 400_000
+"""Work after which the compiled solver takes over: about what loading it costs."""
 
 
 @dataclass(eq=False)
@@ -60,13 +69,22 @@ class FluidSolver:
         Check the max-min certificate after every change of rates.
     skip_repeats : bool
         Skip repeats whose state recurs.
+    patience : int
+        Work after which the compiled event solver takes over.
     """
 
     def __init__(
-        self, capacity: FloatArray, *, sharing: bool = True, certify: bool = False, skip_repeats: bool = True
+        self,
+        capacity: FloatArray,
+        *,
+        sharing: bool = True,
+        certify: bool = False,
+        skip_repeats: bool = True,
+        patience: int = PATIENCE,
     ) -> None:
         self.capacity = capacity.astype(float)
         self.sharing, self.certify, self.skip_repeats = sharing, certify, skip_repeats
+        self.patience = patience
         self.now = 0.0
         self.events = 0
         self.skipped = 0
@@ -86,6 +104,8 @@ class FluidSolver:
         self.level, self.short = none, none
         self.active, self.remaining, self.rate, self.ends = none, zero, zero, zero
         self._since = self.now
+        self._work = 0
+        self._compiled: EventSolver | None = None
         self._reset_memory()
 
     def _reset_memory(self) -> None:
@@ -99,6 +119,7 @@ class FluidSolver:
         if len(program.capacity) != len(self.capacity):
             raise NetworkError("the program speaks of other links than this network has")
         job = Job(len(self.jobs) and self.jobs[-1].number + 1, program, self.now)
+        self._take_back()
         self._settle()
         old = [j for j in self.jobs if j.finish == np.inf]
         self.jobs = [*old, job]
@@ -108,9 +129,14 @@ class FluidSolver:
     def set_capacity(self, link: int, bytes_per_second: float) -> None:
         """Change the capacity of a link from now on; 0 stalls what crosses it."""
         if bytes_per_second < 0 or not np.isfinite(bytes_per_second):
-            raise NetworkError(f"a link cannot carry {bytes_per_second} bytes/s", "give 0 or a positive number")
-        self._settle()
+            raise NetworkError(
+                f"a link cannot carry {bytes_per_second} bytes/s", "give 0 or a positive number"
+            )
         self.capacity[link] = bytes_per_second
+        if self._compiled is not None:
+            self._compiled.set_capacity(link, bytes_per_second)
+            return
+        self._settle()
         self._reset_memory()
         self._solve()
 
@@ -131,15 +157,24 @@ class FluidSolver:
             pending = self._pending
             parts = [j.program for j in self.jobs]
             places = np.cumsum(keep) - 1
-        state = {
-            name: np.concatenate([getattr(self, name)[keep], np.zeros(job.program.rows, dtype=kind)])
-            for name, kind in (("started", np.int64), ("drained", np.int64), ("arrived", np.int64), ("row_finish", float))
-        } if len(places) else {
-            "started": np.zeros(job.program.rows, dtype=np.int64),
-            "drained": np.zeros(job.program.rows, dtype=np.int64),
-            "arrived": np.zeros(job.program.rows, dtype=np.int64),
-            "row_finish": np.zeros(job.program.rows),
-        }
+        state = (
+            {
+                name: np.concatenate([getattr(self, name)[keep], np.zeros(job.program.rows, dtype=kind)])
+                for name, kind in (
+                    ("started", np.int64),
+                    ("drained", np.int64),
+                    ("arrived", np.int64),
+                    ("row_finish", float),
+                )
+            }
+            if len(places)
+            else {
+                "started": np.zeros(job.program.rows, dtype=np.int64),
+                "drained": np.zeros(job.program.rows, dtype=np.int64),
+                "arrived": np.zeros(job.program.rows, dtype=np.int64),
+                "row_finish": np.zeros(job.program.rows),
+            }
+        )
         for name, values in state.items():
             setattr(self, name, values)
         self._program = p = _concatenated(parts, self.capacity)
@@ -153,13 +188,13 @@ class FluidSolver:
             self._unfinished[int(number)] -= int((done & (self._job_of_row == number)).sum())
         self._gate_members = (p.member_pointer, p.member_row)
         self._member_gate = np.repeat(np.arange(p.gates), np.diff(p.member_pointer))
-        self._gates_by_row = tuple(
-            self._index(p, arrival) for arrival in (True, False)
-        )
+        self._gates_by_row = tuple(self._index(p, arrival) for arrival in (True, False))
         wait_row = np.repeat(np.arange(p.rows), np.diff(p.wait_pointer))
         self._waiters = (lambda t: (t[0], wait_row[t[1]]))(group(p.wait_gate, p.gates))
         self._alone = without_sharing(p) if not self.sharing else np.zeros(0)
-        count = np.where(p.gate_on_arrival[self._member_gate], self.arrived[p.member_row], self.drained[p.member_row])
+        count = np.where(
+            p.gate_on_arrival[self._member_gate], self.arrived[p.member_row], self.drained[p.member_row]
+        )
         self.level = np.full(p.gates, np.iinfo(np.int64).max)
         np.minimum.at(self.level, self._member_gate, count)
         self.short = np.bincount(
@@ -178,6 +213,8 @@ class FluidSolver:
 
     def next_event(self) -> float:
         """When the next transfer drains or arrives; infinity when nothing moves."""
+        if self._compiled is not None:
+            return self._compiled.next_event()
         drain = self.ends.min() if len(self.ends) else np.inf
         return float(min(drain, self._pending[0][0] if self._pending else np.inf))
 
@@ -195,6 +232,8 @@ class FluidSolver:
             Nothing moves any more but jobs are unfinished: a dead link or a cycle of dependencies.
         """
         while any(count for count in self._running()):
+            if self._compiled is not None or (self._work > self.patience and self.sharing):
+                return self._advance_compiled(until)
             moment = self.next_event()
             if moment == np.inf and until == np.inf:
                 raise NetworkError(self._stalled(), "give those links capacity, or route around them")
@@ -209,6 +248,82 @@ class FluidSolver:
             self.now = max(self.now, until)
         return []
 
+    def _advance_compiled(self, until: float) -> list[Job]:
+        """The rest of :meth:`advance` in the compiled event solver."""
+        from topo.network import kernel
+
+        solver = self._compiled = self._compiled or self._handed_over()
+        while True:
+            before = solver.events
+            word = solver.advance(until, solver.events + 1) if self.certify else solver.advance(until)
+            self.events += solver.events - before
+            self.now = solver.now
+            if self.certify:
+                self._certify_compiled(solver)
+            finished = []
+            for job, unfinished in zip(self.jobs, solver.unfinished, strict=True):
+                if job.finish == np.inf and not unfinished:
+                    job.finish = self.now
+                    job.row_finish = solver.rows["finish"][self._job_of_row == job.number].copy()
+                    self._unfinished[job.number] = 0
+                    finished.append(job)
+            if finished:
+                return finished
+            if word == kernel.STALLED:
+                if until == np.inf:
+                    self._take_back()
+                    raise NetworkError(self._stalled(), "give those links capacity, or route around them")
+                solver.clock[0] = until
+            if solver.next_event() > until or word == kernel.STALLED:
+                self.now = max(self.now, until) if until < np.inf else self.now
+                return []
+
+    def _certify_compiled(self, solver: EventSolver) -> None:
+        p = solver.program
+        active, rates = solver.rates()
+        entries = spread(p.route_pointer, active)
+        pointer = np.concatenate([[0], np.cumsum(p.route_pointer[active + 1] - p.route_pointer[active])])
+        certify_rates(self.capacity, pointer, p.route_link[entries], p.route_weight[entries], rates)
+
+    def _handed_over(self) -> EventSolver:
+        from topo.network.event_solver import EventSolver
+
+        p = self._program
+        assert p is not None
+        self._settle()
+        place = np.searchsorted([job.number for job in self.jobs], self._job_of_row)
+        solver = EventSolver(p, place, len(self.jobs), self.now)
+        solver.links["capacity"] = self.capacity
+        solver.take_over(
+            {
+                "started": self.started,
+                "drained": self.drained,
+                "arrived": self.arrived,
+            },
+            self.row_finish,
+            {"level": self.level, "short": self.short},
+            (self.active, self.remaining),
+            [(time, rows) for time, _, rows in sorted(self._pending, key=lambda entry: entry[:2])],
+        )
+        return solver
+
+    def _take_back(self) -> None:
+        """Leave the compiled solver with all its state."""
+        solver = self._compiled
+        if solver is None:
+            return
+        self._compiled = None
+        self.started, self.drained, self.arrived = (
+            solver.rows[name].copy() for name in ("started", "drained", "arrived")
+        )
+        self.row_finish = solver.rows["finish"].copy()
+        self.level, self.short = solver.gates["level"].copy(), solver.gates["short"].copy()
+        self.active, self.remaining, pending = solver.hand_back()
+        self.rate = solver.rates()[1]
+        self._since = self.now
+        self._pending = [(time, serial, rows) for serial, (time, rows) in enumerate(pending)]
+        self._serial = len(pending)
+
     def _running(self) -> list[int]:
         return [self._unfinished[job.number] for job in self.jobs if job.finish == np.inf]
 
@@ -216,6 +331,7 @@ class FluidSolver:
         p = self._program
         assert p is not None
         self.events += 1
+        self._work += EVENT_WORK
         self.now = moment
         limit = moment * (1 + TIE)
         candidates: list[IntArray] = []
@@ -349,6 +465,7 @@ class FluidSolver:
             known = self._rates.get(key)
             if known is None:
                 entries = spread(p.route_pointer, self.active)
+                self._work += len(entries) // 8
                 pointer = np.zeros(len(self.active) + 1, dtype=np.int64)
                 np.cumsum(p.route_pointer[self.active + 1] - p.route_pointer[self.active], out=pointer[1:])
                 table = (self.capacity, pointer, p.route_link[entries], p.route_weight[entries])
@@ -368,7 +485,11 @@ class FluidSolver:
         """Compare with a kept state; when it recurs, jump over as many periods as surely repeat it."""
         kept = self._snapshot
         self._since_snapshot += 1
-        if kept is not None and len(kept.active) == len(self.active) and len(kept.pending) == len(self._pending):
+        if (
+            kept is not None
+            and len(kept.active) == len(self.active)
+            and len(kept.pending) == len(self._pending)
+        ):
             advance = self._recurrence(kept)
             if advance is not None:
                 periods = self._safe_periods(kept, advance, until)
@@ -449,13 +570,16 @@ class FluidSolver:
         shift = periods * (self.now - kept.now)
         for count in (self.started, self.drained, self.arrived):
             count += periods * advance
-        count = np.where(p.gate_on_arrival[self._member_gate], self.arrived[p.member_row], self.drained[p.member_row])
+        count = np.where(
+            p.gate_on_arrival[self._member_gate], self.arrived[p.member_row], self.drained[p.member_row]
+        )
         self.level = np.full(p.gates, np.iinfo(np.int64).max)
         np.minimum.at(self.level, self._member_gate, count)
         self.short = np.bincount(
             self._member_gate[count == self.level[self._member_gate]], minlength=p.gates
         ).astype(np.int64)
         self.skipped += periods
+        self._work = 0
         self.now += shift
         self._since += shift
         self.ends = self.ends + shift
@@ -465,7 +589,7 @@ class FluidSolver:
     def _stalled(self) -> str:
         p = self._program
         assert p is not None
-        stuck = np.flatnonzero((self.arrived < p.repeat))
+        stuck = np.flatnonzero(self.arrived < p.repeat)
         blocked = self.active[self.rate <= 0] if len(self.active) else self.active
         if len(blocked):
             links = np.unique(p.route_link[spread(p.route_pointer, blocked)])
@@ -507,7 +631,7 @@ def _concatenated(parts: list[Program], capacity: FloatArray) -> Program:
     )
 
 
-def run_alone(program: Program, **options: bool) -> tuple[Job, FluidSolver]:
+def run_alone(program: Program, **options: Any) -> tuple[Job, FluidSolver]:
     """Run one program on idle links from time zero to its end."""
     solver = FluidSolver(program.capacity, **options)
     job = solver.add(program)
