@@ -1,0 +1,42 @@
+"""Lower bounds: times that no algorithm can beat, each with a certificate."""
+
+from __future__ import annotations
+
+from topo.bounds.bisection import bisection, diameter
+from topo.bounds.bound import Bound
+from topo.bounds.elementary import elementary_bounds
+from topo.bounds.group import group_of
+from topo.collective import Collective
+from topo.fabric import Fabric, IntArray
+
+__all__ = ["Bound", "all_bounds", "bisection", "diameter", "lower_bound"]
+
+
+def all_bounds(
+    collective: Collective, fabric: Fabric, ranks: IntArray | None = None, exact: bool = False
+) -> list[Bound]:
+    """Every bound on the time of a collective, tightest first.
+
+    Parameters
+    ----------
+    collective : Collective
+    fabric : Fabric
+    ranks : int array [collective.ranks], optional
+        Ranks of the fabric that take part; by default the first ``collective.ranks``.
+    exact : bool
+        Also solve for the exact bound where the fabric is small or regular enough.
+
+    Raises
+    ------
+    BoundError
+        The group does not fit the fabric.
+    """
+    group = group_of(collective, fabric, ranks)
+    return elementary_bounds(collective, group)
+
+
+def lower_bound(
+    collective: Collective, fabric: Fabric, ranks: IntArray | None = None, exact: bool = False
+) -> Bound:
+    """The tightest bound on the time of a collective: see :func:`all_bounds`."""
+    return all_bounds(collective, fabric, ranks, exact)[0]

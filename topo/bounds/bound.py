@@ -1,0 +1,64 @@
+"""The Bound: a time that no algorithm can beat, with a proof that a reader can check by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from topo.fabric import Fabric, IntArray
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A lower bound on the time of a collective on a fabric.
+
+    Parameters
+    ----------
+    seconds : float
+        No algorithm is faster.
+    kind : str
+        What binds: ``ports``, ``capacity``, ``latency``, ``cut``, or a linear program.
+    certificate : str
+        One sentence by which a reader can check the bound.
+    data : dict
+        The numbers behind the sentence, fit for JSON: node labels of a cut, its cables, volumes.
+    """
+
+    seconds: float
+    kind: str
+    certificate: str
+    data: dict[str, Any] = field(default_factory=dict, compare=False)
+
+
+def node_labels(fabric: Fabric, nodes: IntArray) -> list[str]:
+    """Labels of nodes, as text."""
+    return [str(fabric.nodes[int(node)]) for node in nodes]
+
+
+def listed(labels: Sequence[str], what: str = "") -> str:
+    """Some labels as a person writes them: all of a few, the first of many."""
+    shown = ", ".join(labels[:_SHOWN])
+    if len(labels) > _SHOWN:
+        shown += f", ... {labels[-1]} ({len(labels)}{' ' + what if what else ''} in all)"
+    return shown
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 rank``, ``2 ranks``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def cut_cables(fabric: Fabric, inside: np.ndarray) -> list[str]:
+    """Labels of the links that leave a node set, each ``a -> b``.
+
+    Parameters
+    ----------
+    inside : bool array [nodes]
+    """
+    crossing = np.flatnonzero(inside[fabric.source] & ~inside[fabric.target])
+    return [fabric.link_label(int(link)) for link in crossing]
