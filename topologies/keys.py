@@ -1,0 +1,205 @@
+"""Keys that may stand behind a name, ``,key=value``: what each means and how its value is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from topo.errors import CatalogueError, nearest
+from topo.units import parse_bandwidth, parse_count, parse_time
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key.
+
+    Parameters
+    ----------
+    name : str
+        As written before the equals sign.
+    read : callable
+        From a value, text or number, to what the builder takes.
+    values : str
+        The form of its values, for people.
+    default : str
+        What holds without it, for people.
+    what : str
+        One line.
+    argument : str
+        The builder's argument, when it is called otherwise.
+    """
+
+    name: str
+    read: Callable[[Any], Any]
+    values: str
+    default: str
+    what: str
+    argument: str = ""
+
+
+def bandwidths(value: Any) -> float | tuple[float, ...]:
+    """One bandwidth, or several separated by slashes as ``100GB/s/25GB/s``.
+
+    Raises
+    ------
+    UnitError
+        Not a bandwidth.
+    """
+    return _one_or_more(value, parse_bandwidth, _slashed_bandwidths)
+
+
+def latencies(value: Any) -> float | tuple[float, ...]:
+    """One time, or several separated by slashes as ``1us/3us``.
+
+    Raises
+    ------
+    UnitError
+        Not a time.
+    """
+    return _one_or_more(value, latency, lambda text: text.split("/"))
+
+
+def latency(value: Any) -> float:
+    """A time that may be zero."""
+    return parse_time(value, allow_zero=True)
+
+
+def flag(value: Any) -> bool:
+    """``true`` or ``false``.
+
+    Raises
+    ------
+    CatalogueError
+        Anything else.
+    """
+    words = {"true": True, "false": False}
+    text = str(value).lower()
+    if text not in words:
+        raise CatalogueError(f"{value!r} is neither true nor false", "write true or false")
+    return words[text]
+
+
+def ratio(value: Any) -> float:
+    """A ratio such as ``2``, ``1.5`` or ``7:1``.
+
+    Raises
+    ------
+    CatalogueError
+        Not a positive number.
+    """
+    above, colon, below = str(value).partition(":")
+    try:
+        number = float(above) / (float(below) if colon else 1.0)
+    except (ValueError, ZeroDivisionError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise CatalogueError(f"{value!r} is no ratio above zero", "for example 2 or 7:1")
+    return number
+
+
+def word(value: Any) -> str:
+    """Plain text."""
+    return str(value)
+
+
+def count(value: Any) -> int:
+    """A whole number above zero."""
+    return parse_count(value)
+
+
+BANDWIDTH = Key("bandwidth", parse_bandwidth, "50GB/s", "50GB/s", "of each link and direction")
+LATENCY = Key("latency", latency, "1us", "1us", "of each link")
+MULTICAST = Key("multicast", flag, "true|false", "false", "the switch copies data to several ports")
+REDUCE = Key("reduce", flag, "true|false", "false", "the switch adds data from several ports")
+IN_NETWORK = Key("in_network", flag, "true|false", "false", "multicast and reduce together")
+OVERSUBSCRIPTION = Key(
+    "oversubscription", ratio, "2 or 7:1", "1", "bandwidth down over bandwidth up of a leaf switch"
+)
+SPINES = Key("spines", count, "16", "one per uplink of a leaf, at most 16", "spine switches")
+UNIT = Key("unit", count, "32", "as many as give a leaf 32 downlinks", "domains of a scalable unit")
+NIC = Key("nic", parse_bandwidth, "50GB/s", "the system's own, or 50GB/s", "each accelerator's network interface")
+NIC_LATENCY = Key(
+    "nic_latency", latency, "1us", "the system's own, or 1us", "from an accelerator to its leaf switch"
+)
+SWITCH_LATENCY = Key(
+    "switch_latency", latency, "450ns", "the system's own, or nic_latency", "between two scale-out switches"
+)
+RAILS = Key("rails", count, "8", "one per accelerator of a domain", "leaf switches of a scalable unit")
+SCALE_OUT = Key("scale_out", word, "rail-fat-tree|leaf-spine|switch", "the system's own, or rail-fat-tree", "network")
+FAILED = Key("failed", word, "a-b+c-d or 3@seed7", "none", "cables that are gone, by their ends or at random")
+
+NETWORK_KEYS = (SCALE_OUT, NIC, NIC_LATENCY, SWITCH_LATENCY, OVERSUBSCRIPTION, RAILS, UNIT, SPINES)
+"""Keys of the network that ``*COUNT`` adds."""
+
+
+def per(what: str) -> tuple[Key, Key]:
+    """Bandwidth and latency keys that take one value, or one for each of several things."""
+    return (
+        Key("bandwidth", bandwidths, "50GB/s or 100GB/s/25GB/s", "50GB/s", f"per direction, of all or per {what}"),
+        Key("latency", latencies, "1us or 1us/3us", "1us", f"of all links or per {what}"),
+    )
+
+
+def read(name: str, keys: Iterable[Key], options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a builder from the options behind a name.
+
+    Parameters
+    ----------
+    name : str
+        What the options belong to, for messages.
+    keys : iterable of Key
+        The keys it knows.
+    options : dict
+        Values by key.
+
+    Raises
+    ------
+    TopoError
+        An unknown key, named with the nearest ones, or a value that cannot be read.
+    """
+    known = {key.name: key for key in keys}
+    arguments: dict[str, Any] = {}
+    for option, value in options.items():
+        if option not in known:
+            raise unknown_key(name, option, known)
+        key = known[option]
+        if option == IN_NETWORK.name:
+            for other in (MULTICAST.name, REDUCE.name):
+                if other in options:
+                    raise CatalogueError(f"{name}: {option} and {other} are both given", "leave one out")
+                arguments[other] = key.read(value)
+        else:
+            arguments[key.argument or key.name] = key.read(value)
+    return arguments
+
+
+def unknown_key(name: str, option: str, known: Iterable[str]) -> CatalogueError:
+    """The error for a key that ``name`` does not know."""
+    names = list(dict.fromkeys(known))
+    hint = nearest(option, names) or (f"it knows {', '.join(names)}" if names else "it knows none")
+    return CatalogueError(f"{name} has no key {option!r}", hint)
+
+
+def _one_or_more(
+    value: Any, parse: Callable[[Any], float], split: Callable[[str], list[str]]
+) -> float | tuple[float, ...]:
+    if isinstance(value, str):
+        parts: Sequence[Any] = split(value)
+    elif isinstance(value, Sequence):
+        parts = value
+    else:
+        parts = [value]
+    return parse(parts[0]) if len(parts) == 1 else tuple(parse(part) for part in parts)
+
+
+def _slashed_bandwidths(text: str) -> list[str]:
+    """Split at slashes, but not at those of ``GB/s``."""
+    parts: list[str] = []
+    for piece in text.split("/"):
+        if piece.strip() == "s" and parts and not parts[-1].endswith("/s"):
+            parts[-1] += "/s"
+        else:
+            parts.append(piece)
+    return parts

@@ -1,0 +1,206 @@
+"""System names: ``NAME[:SHAPE][*COUNT][,key=value...]``, or a file in place of the name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from topo.errors import CatalogueError, nearest
+from topo.fabric import Fabric
+from topo.system import System
+from topologies import keys
+from topologies.failures import remove
+from topologies.registry import TOPOLOGIES
+from topologies.scale_out import Network, join
+
+CATALOGUE_FILES = (".yaml", ".yml", ".json")
+GRAPH_FILES = (".graphml",)
+
+_FILE = re.compile(
+    r"(?P<name>.+?\.(?:yaml|yml|json|graphml))(?::(?P<shape>[^*]*))?(?:\*(?P<count>.*))?", re.IGNORECASE | re.DOTALL
+)
+_HEAD = re.compile(r"(?P<name>[^:*]*)(?::(?P<shape>[^*]*))?(?:\*(?P<count>.*))?", re.DOTALL)
+_MOST_COPIES = 1_000_000
+_FORM = "a name is NAME[:SHAPE][*COUNT][,key=value...], for example torus:4x4x4,bandwidth=100GB/s"
+
+
+@dataclass(frozen=True)
+class Name:
+    """A system name taken apart.
+
+    Parameters
+    ----------
+    text : str
+        The whole.
+    name : str
+        Bare topology, catalogue name or file.
+    shape : str
+        What follows the colon; empty without one.
+    count : int or None
+        What follows the star.
+    options : dict
+        Values by key.
+    """
+
+    text: str
+    name: str
+    shape: str = ""
+    count: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def suffix(self) -> str:
+        """Of a file, such as ``.yaml``; empty for other names."""
+        suffix = Path(self.name).suffix.lower()
+        return suffix if suffix in (*CATALOGUE_FILES, *GRAPH_FILES) else ""
+
+
+def parse(text: str) -> Name:
+    """Take a system name apart, without looking anything up.
+
+    Raises
+    ------
+    CatalogueError
+        Not of the form; a key without a value or given twice; a count that is no whole number above zero.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise CatalogueError(f"{text!r} is no system name", _FORM)
+    head, *rest = (part.strip() for part in text.strip().split(","))
+    match = _FILE.fullmatch(head) or _HEAD.fullmatch(head)
+    if match is None or not match["name"].strip():
+        raise CatalogueError(f"{text!r} has no name before the shape", _FORM)
+    options: dict[str, Any] = {}
+    for part in rest:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not key or not value:
+            raise CatalogueError(f"{text!r}: {part!r} is not key=value", _FORM)
+        if key in options:
+            raise CatalogueError(f"{text!r}: {key} is given twice", "give it once")
+        options[key] = value
+    shape = (match["shape"] or "").strip()
+    if match["shape"] is not None and not shape:
+        raise CatalogueError(f"{text!r} has nothing after the colon", _FORM)
+    return Name(text.strip(), match["name"].strip(), shape, _count(text, match["count"]), options)
+
+
+def load(name: str, **options: Any) -> System:
+    """The system of a name.
+
+    Parameters
+    ----------
+    name : str
+        ``NAME[:SHAPE][*COUNT][,key=value...]``: a bare topology such as ``torus:4x4x4``, a machine of the
+        catalogue such as ``dgx-h100*4``, or a file (``.yaml``, ``.json``: a machine; ``.graphml``: a graph).
+    options
+        Further keys, as text or numbers in SI units.
+
+    Returns
+    -------
+    System
+        Bare topologies and graphs have the library ``ideal`` and no chip.
+
+    Raises
+    ------
+    TopoError
+        Unknown name, shape or key, with the nearest ones; a value out of range; a fabric that falls apart.
+    """
+    wanted = parse(name)
+    if options:
+        for key, value in options.items():
+            if key in wanted.options:
+                raise CatalogueError(f"{name!r}: {key} is given twice", "give it once")
+            wanted.options[key] = value
+        shown = "".join(f",{key}={value}" for key, value in options.items())
+        wanted = replace(wanted, text=wanted.text + shown)
+    given = dict(wanted.options)
+    failed = given.pop(keys.FAILED.name, None)
+    system = _system(replace(wanted, options=given))
+    if failed is None:
+        return system
+    return replace(system, fabric=remove(system.fabric, str(failed)))
+
+
+def names() -> tuple[str, ...]:
+    """All names that :func:`load` knows: bare topologies, then the catalogue."""
+    from topologies import catalogue
+
+    return (*TOPOLOGIES, *catalogue.system_names())
+
+
+def _system(wanted: Name) -> System:
+    if wanted.name in TOPOLOGIES or wanted.suffix in GRAPH_FILES:
+        return System(name=wanted.text, fabric=_bare(wanted))
+    # The catalogue needs packages that bare topologies do without.
+    from topologies import catalogue
+
+    if not wanted.suffix and wanted.name not in catalogue.system_names():
+        known = names()
+        hint = nearest(wanted.name, known) or "'topo list' shows all names"
+        raise CatalogueError(f"unknown system {wanted.name!r}", hint)
+    options = {key: _text(value) for key, value in wanted.options.items()}
+    system = catalogue.load_system(wanted.name, wanted.shape or None, wanted.count or 1, options)
+    return replace(system, name=wanted.text, fabric=replace(system.fabric, name=wanted.text, cache={}))
+
+
+def _bare(wanted: Name) -> Fabric:
+    """A bare topology or a graph file, alone or joined."""
+    topology = None if wanted.suffix else TOPOLOGIES[wanted.name]
+    own = [key.name for key in topology.keys] if topology else []
+    # Where a family has such a key of its own, the key is the family's.
+    joining = [key.name for key in keys.NETWORK_KEYS if key.name not in own]
+    mine: dict[str, Any] = {}
+    network: dict[str, Any] = {}
+    for key, value in wanted.options.items():
+        if key in own:
+            mine[key] = value
+        elif key not in joining:
+            raise keys.unknown_key(wanted.name, key, [*own, *joining, keys.FAILED.name])
+        elif wanted.count is None:
+            shape = f":{wanted.shape}" if wanted.shape else ""
+            raise CatalogueError(
+                f"{wanted.text}: {key} belongs to the network that joins several domains",
+                f"write {wanted.name}{shape}*COUNT,{key}={value}",
+            )
+        else:
+            network[key] = value
+    domain = topology.fabric(wanted.shape, mine, wanted.text) if topology else _graph(wanted)
+    if wanted.count is None or wanted.count == 1:
+        return replace(domain, name=wanted.text, cache={})
+    return join(domain, wanted.count, _network(wanted.name, network), wanted.text)
+
+
+def _graph(wanted: Name) -> Fabric:
+    from topologies.graphml import read_graphml
+
+    if wanted.shape:
+        raise CatalogueError(f"{wanted.text}: a graph has no shape", "leave out what follows the colon")
+    return Fabric.from_networkx(read_graphml(Path(wanted.name)), wanted.text)
+
+
+def _network(name: str, options: Mapping[str, Any]) -> Network:
+    fields = {
+        keys.SCALE_OUT.name: "kind",
+        keys.NIC.name: "bandwidth",
+        keys.NIC_LATENCY.name: "latency",
+    }
+    values = keys.read(name, keys.NETWORK_KEYS, dict(options))
+    return Network(**{fields.get(key, key): value for key, value in values.items()})
+
+
+def _count(text: str, written: str | None) -> int | None:
+    if written is None:
+        return None
+    stripped = written.strip()
+    if not re.fullmatch(r"\d{1,12}", stripped, re.ASCII) or not 1 <= int(stripped) <= _MOST_COPIES:
+        raise CatalogueError(
+            f"{text!r}: {stripped!r} is no number of domains", f"use a whole number from 1 to {_MOST_COPIES:,}"
+        )
+    return int(stripped)
+
+
+def _text(value: Any) -> str:
+    """A value as the catalogue reads it: text, or of a flag its word."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
