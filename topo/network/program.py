@@ -225,7 +225,8 @@ def compile_program(
     if switching == "store-and-forward":
         from topo.network.store_and_forward import by_hop
 
-        program = by_hop(program, fabric)
+        tree = np.repeat([batch.form != "direct" for batch in schedule.batches], np.diff(first))
+        program = by_hop(program, fabric, tree)
     return program
 
 

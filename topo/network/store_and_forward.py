@@ -7,14 +7,22 @@ from dataclasses import replace
 import numpy as np
 
 from topo.errors import NetworkError
-from topo.fabric import Fabric
+from topo.fabric import ACCELERATOR, BoolArray, Fabric
 from topo.network.program import Program, group, pointer_from
 
 
-def by_hop(program: Program, fabric: Fabric) -> Program:
+def by_hop(program: Program, fabric: Fabric, tree: BoolArray) -> Program:
     """Cut every row into one row per link, each waiting for the arrival of the links before it.
 
     Where a route splits, each link carries its share; where it joins, a link waits for all that feed it.
+
+    Parameters
+    ----------
+    program : Program
+    fabric : Fabric
+    tree : bool array [rows]
+        Rows that are trees through switches: their streams pass no accelerator, though one may be a leaf both
+        ways.
 
     Raises
     ------
@@ -28,6 +36,8 @@ def by_hop(program: Program, fabric: Fabric) -> Program:
     begins, ends = fabric.source[program.route_link], fabric.target[program.route_link]
     # A link of a row is fed by the links of the same row that end where it begins.
     start_key, end_key = row * len(fabric.nodes) + begins, row * len(fabric.nodes) + ends
+    leaf = tree[row] & (fabric.kind[begins] == ACCELERATOR)
+    start_key[leaf] += program.rows * len(fabric.nodes)
     keys, place = np.unique(np.concatenate([start_key, end_key]), return_inverse=True)
     starts_at, ends_at = place[:entries], place[entries:]
     feed_pointer, feeders = group(ends_at, len(keys))
