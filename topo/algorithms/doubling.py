@@ -3,6 +3,8 @@
 Source: Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH" (2005).
 Recursive doubling all-reduce log2 N (a + S/B); halving then doubling 2 log2 N a + 2(N-1)/N S/B.  A number of
 ranks that is not a power of two folds the surplus into partners before and unfolds it after: + 2(a + S/B).
+On a line of ranks the rounds at distance d put d messages on the middle link; near peers first they cost
+2(N-1) a + log2 N S/B in lock-step for all-reduce.
 """
 
 from __future__ import annotations
@@ -11,14 +13,18 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.butterfly import Butterfly
+from topo.algorithms.exchange import Round, add_rounds, ragged
+from topo.algorithms.homes import star
+from topo.algorithms.parameters import choice
 from topo.algorithms.registry import Site, algorithm
-from topo.collective import Chunks, Collective, cut
+from topo.collective import Chunks, Collective, cut, segments
 from topo.fabric import IntArray
 from topo.schedule import Schedule, ScheduleBuilder, Table, rows_of
 
 
-class _Core:
-    """The power of two ranks that take part after folding, and the data they stand for."""
+class Core:
+    """The power of two ranks that take part after folding, and the partners folded into them."""
 
     def __init__(self, ranks: int) -> None:
         self.size = 1 << (ranks.bit_length() - 1)
@@ -26,138 +32,130 @@ class _Core:
         folded = np.arange(0, 2 * self.surplus, 2)
         self.rank = np.concatenate([folded, np.arange(2 * self.surplus, ranks)])
         self.partner = folded + 1
+        self.folded = self.rank[: self.surplus]
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of a butterfly among the core."""
+        return self.size.bit_length() - 1
+
+    def peers(self, near_first: bool) -> tuple[IntArray, ...]:
+        """Peers at distance 1, 2, 4 ... or ... 4, 2, 1."""
+        bits = range(self.rounds) if near_first else reversed(range(self.rounds))
+        return tuple(np.arange(self.size) ^ (1 << bit) for bit in bits)
+
+    def owners(self, members: IntArray) -> Table:
+        """Chunks of one per rank that members own: their own and their partner's."""
+        own = [[int(r)] + ([int(r) + 1] if i < self.surplus else []) for i, r in enumerate(self.rank)]
+        return ragged([[chunk for m in row for chunk in own[m]] for row in members.tolist()])
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Ranks that each member stands for."""
+        return np.where(np.arange(self.size) < self.surplus, 2.0, 1.0)
+
+    def fold(self, chunks: IntArray, count: float) -> list[Round]:
+        """Partners hand over the given chunks; reversed, they get them back."""
+        if not self.surplus:
+            return []
+        return [Round(self.partner, self.folded, count, lambda: rows_of(np.tile(chunks, (self.surplus, 1))))]
+
+    def fold_own(self) -> list[Round]:
+        """Partners hand over one share, their own."""
+        if not self.surplus:
+            return []
+        return [Round(self.partner, self.folded, 1.0, lambda: rows_of(self.partner[:, None]))]
 
 
-@algorithm("recursive-doubling", ("all-reduce", "all-gather"))
+def _doubling_time(collective: Collective, site: Site, chunks: int) -> float | None:
+    """On a star: ceil(log2 N) (a + S/B) for all-reduce; all-gather of a power of two log2 N a + (N-1)/N S/B."""
+    port, core = star(site), Core(collective.ranks)
+    if port is None or core.surplus:
+        return None
+    if collective.operation == "all-reduce":
+        return core.rounds * port.time(collective.bytes)
+    return core.rounds * port.latency + (1 - 1 / core.size) * collective.bytes / port.bandwidth
+
+
+@algorithm("recursive-doubling", ("all-reduce", "all-gather"), closed_form=_doubling_time)
 def recursive_doubling(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Partners at distance 1, 2, 4 ... exchange all they have: log2 N (a + S/B) for all-reduce."""
-    n = collective.ranks
+    n, core = collective.ranks, Core(collective.ranks)
     if collective.operation == "all-gather":
-        return _doubling_gather(collective)
-    builder = ScheduleBuilder(collective, "recursive-doubling", partial(cut, collective))
-    core = _Core(n)
-    whole = np.arange(n)
-
-    def everything(count: int) -> Table:
-        return rows_of(np.tile(whole, (count, 1)))
-
-    before: tuple[int, ...] = ()
-    if core.surplus:
-        fold = everything(core.surplus)
-        before = (builder.add(core.partner, core.rank[: core.surplus], collective.bytes, fold, reduce=True),)
-    member = np.arange(core.size)
-    for bit in range(core.size.bit_length() - 1):
-        peer = core.rank[member ^ (1 << bit)]
-        before = (
-            builder.add(core.rank, peer, collective.bytes, everything(core.size), reduce=True, after=before),
-        )
-    if core.surplus:
-        builder.add(core.rank[: core.surplus], core.partner, collective.bytes, fold, after=before)
+        builder = ScheduleBuilder(collective, "recursive-doubling", partial(cut, collective))
+        wings = Butterfly(core.peers(near_first=False), core.rank, core.owners, core.weight)
+        share = collective.bytes / n
+        before = add_rounds(builder, core.fold_own(), share)
+        before = add_rounds(builder, wings.gather(), share, after=before)
+        add_rounds(builder, _all_but_own(core, n), share, after=before)
+        return builder.build()
+    builder = ScheduleBuilder(collective, "recursive-doubling", partial(segments, collective))
+    wings = Butterfly(core.peers(near_first=True), core.rank)
+    whole = core.fold(np.zeros(1, dtype=np.int64), 1.0)
+    rounds = [*whole, *wings.exchange()]
+    before = add_rounds(builder, rounds, collective.bytes, reduce=True)
+    add_rounds(builder, [r.reversed() for r in whole], collective.bytes, after=before)
     return builder.build()
 
 
-def _doubling_gather(collective: Collective) -> Schedule:
-    """All-gather by doubling; the surplus ranks hand their share over first and get everything at the end."""
-    n = collective.ranks
-    builder = ScheduleBuilder(collective, "recursive-doubling", partial(cut, collective))
-    core = _Core(n)
-    share = collective.bytes / n
-    held = [[int(rank)] + ([int(rank) + 1] if i < core.surplus else []) for i, rank in enumerate(core.rank)]
-    before: tuple[int, ...] = ()
-    if core.surplus:
-        before = (builder.add(core.partner, core.rank[: core.surplus], share, _ragged([[int(p)] for p in core.partner])),)
-    member = np.arange(core.size)
-    for bit in range(core.size.bit_length() - 1):
-        peer = member ^ (1 << bit)
-        sizes = np.asarray([len(chunk) * share for chunk in held])
-        before = (builder.add(core.rank, core.rank[peer], sizes, _ragged(held), after=before),)
-        held = [held[i] + held[int(p)] for i, p in enumerate(peer)]
-    if core.surplus:
-        missing = [[c for c in range(n) if c != int(p)] for p in core.partner]
-        builder.add(core.rank[: core.surplus], core.partner, share * (n - 1), _ragged(missing), after=before)
-    return builder.build()
+def _all_but_own(core: Core, ranks: int) -> list[Round]:
+    """What the partners lack at the end of an all-gather."""
+    if not core.surplus:
+        return []
+    every = np.arange(ranks)
+
+    def missing() -> Table:
+        return rows_of(np.stack([every[every != partner] for partner in core.partner]))
+
+    return [Round(core.folded, core.partner, float(ranks - 1), missing)]
 
 
-def _ragged(rows: list[list[int]]) -> Table:
-    pointer = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=pointer[1:])
-    return pointer, np.asarray([chunk for row in rows for chunk in row], dtype=np.int64)
+def _halving_time(collective: Collective, site: Site, chunks: int, *, order: str) -> float | None:
+    """On a star, a power of two: log2 N a + (N-1)/N S/B, twice that for all-reduce."""
+    port, core = star(site), Core(collective.ranks)
+    if port is None or core.surplus:
+        return None
+    once = core.rounds * port.latency + (1 - 1 / core.size) * collective.bytes / port.bandwidth
+    return 2 * once if collective.operation == "all-reduce" else once
 
 
-@algorithm("halving-doubling", ("all-reduce", "reduce-scatter"))
-def halving_doubling(collective: Collective, site: Site, chunks: int) -> Schedule:
+def _near_first(collective: Collective, site: Site) -> list[str]:
+    return [] if star(site) else ["halving-doubling:order=near"]
+
+
+@algorithm(
+    "halving-doubling",
+    ("all-reduce", "reduce-scatter"),
+    parameters=(choice("order", ("far", "near")),),
+    closed_form=_halving_time,
+    variants=_near_first,
+)
+def halving_doubling(collective: Collective, site: Site, chunks: int, *, order: str) -> Schedule:
     """Reduce-scatter by halving, all-gather by doubling (Rabenseifner): 2 log2 N a + 2(N-1)/N S/B."""
-    n = collective.ranks
-    core = _Core(n)
-    if collective.operation == "reduce-scatter" and not core.surplus:
-        return _halving_scatter(collective, core)
+    core = Core(collective.ranks)
+    peers = core.peers(order == "near")
+    if collective.operation == "reduce-scatter":
+        return _scatter(collective, core, peers)
     # The vector is cut by the members of the core, not by all ranks.
     share = collective.bytes / core.size
-
-    def cutting() -> Chunks:
-        if collective.operation == "all-reduce":
-            every = np.full(core.size, -1)
-            return Chunks(np.full(core.size, share), every, every)
-        return cut(collective)
-
-    builder = ScheduleBuilder(collective, "halving-doubling", cutting)
-    if collective.operation == "reduce-scatter":
-        return _folded_scatter(builder, collective, core)
-    whole = np.arange(core.size)
-    before: tuple[int, ...] = ()
-    fold = rows_of(np.tile(whole, (core.surplus, 1)))
-    if core.surplus:
-        before = (builder.add(core.partner, core.rank[: core.surplus], collective.bytes, fold, reduce=True),)
-    before = _halve(builder, core, collective.bytes, before)
-    before = _double(builder, core, collective.bytes, before)
-    if core.surplus:
-        builder.add(core.rank[: core.surplus], core.partner, collective.bytes, fold, after=before)
+    every = np.full(core.size, -1)
+    builder = ScheduleBuilder(
+        collective, "halving-doubling", lambda: Chunks(np.full(core.size, share), every, every)
+    )
+    wings = Butterfly(peers, core.rank)
+    whole = core.fold(np.arange(core.size), float(core.size))
+    before = add_rounds(builder, [*whole, *wings.scatter()], share, reduce=True)
+    add_rounds(builder, [*wings.gather(), *(r.reversed() for r in whole)], share, after=before)
     return builder.build()
 
 
-def _ranges(core: _Core, bit: int, side: IntArray) -> IntArray:
-    """Members of the core that agree with ``side`` in all bits from ``bit`` up [len(side), 2^bit]."""
-    return ((side >> bit) << bit)[:, None] + np.arange(1 << bit)
-
-
-def _halve(builder: ScheduleBuilder, core: _Core, total: float, before: tuple[int, ...]) -> tuple[int, ...]:
-    member = np.arange(core.size)
-    for bit in reversed(range(core.size.bit_length() - 1)):
-        peer = member ^ (1 << bit)
-        size = total * (1 << bit) / core.size
-        table = rows_of(_ranges(core, bit, peer))
-        before = (builder.add(core.rank, core.rank[peer], size, table, reduce=True, after=before),)
-    return before
-
-
-def _double(builder: ScheduleBuilder, core: _Core, total: float, before: tuple[int, ...]) -> tuple[int, ...]:
-    member = np.arange(core.size)
-    for bit in range(core.size.bit_length() - 1):
-        peer = member ^ (1 << bit)
-        size = total * (1 << bit) / core.size
-        before = (builder.add(core.rank, core.rank[peer], size, rows_of(_ranges(core, bit, member)), after=before),)
-    return before
-
-
-def _halving_scatter(collective: Collective, core: _Core) -> Schedule:
-    builder = ScheduleBuilder(collective, "halving-doubling", partial(cut, collective))
-    _halve(builder, core, collective.bytes, ())
-    return builder.build()
-
-
-def _folded_scatter(builder: ScheduleBuilder, collective: Collective, core: _Core) -> Schedule:
-    """Reduce-scatter of a folded group: each member of the core reduces its own share and its partner's."""
+def _scatter(collective: Collective, core: Core, peers: tuple[IntArray, ...]) -> Schedule:
+    """Reduce-scatter: each member of the core reduces its own share and its partner's."""
     n = collective.ranks
+    builder = ScheduleBuilder(collective, "halving-doubling", partial(cut, collective))
     share = collective.bytes / n
-    whole = rows_of(np.tile(np.arange(n), (core.surplus, 1)))
-    before = (builder.add(core.partner, core.rank[: core.surplus], collective.bytes, whole, reduce=True),)
-    stands_for = [[int(rank)] + ([int(rank) + 1] if i < core.surplus else []) for i, rank in enumerate(core.rank)]
-    member = np.arange(core.size)
-    for bit in reversed(range(core.size.bit_length() - 1)):
-        peer = member ^ (1 << bit)
-        rows = [[c for m in row for c in stands_for[int(m)]] for row in _ranges(core, bit, peer)]
-        sizes = np.asarray([len(row) * share for row in rows])
-        before = (builder.add(core.rank, core.rank[peer], sizes, _ragged(rows), reduce=True, after=before),)
-    own = _ragged([[int(p)] for p in core.partner])
-    builder.add(core.rank[: core.surplus], core.partner, share, own, after=before)
+    wings = Butterfly(peers, core.rank, core.owners, core.weight if core.surplus else None)
+    rounds = [*core.fold(np.arange(n), float(n)), *wings.scatter()]
+    before = add_rounds(builder, rounds, share, reduce=True)
+    add_rounds(builder, [r.reversed() for r in core.fold_own()], share, after=before)
     return builder.build()

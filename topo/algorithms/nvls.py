@@ -58,12 +58,12 @@ def nvls(collective: Collective, site: Site, chunks: int) -> Schedule:
         return whole.build().pipelined(chunks)
     builder = ScheduleBuilder(collective, "nvls", partial(cut, collective))
     owner = np.arange(n)
-    share, fan = collective.bytes / n, everyone(n, n)
+    share = collective.bytes / n
     before: tuple[int, ...] = ()
     if operation in REDUCING:
-        before = (builder.add(owner, owner, share, one_each(owner), reduce=True, form="reduce", fan=fan),)
+        before = (builder.add(owner, owner, share, one_each(owner), reduce=True, form="reduce", fan=everyone(n, n)),)
     if operation in GATHERING:
-        builder.add(owner, owner, share, one_each(owner), form="multicast", fan=fan, after=before)
+        builder.add(owner, owner, share, one_each(owner), form="multicast", fan=everyone(n, n), after=before)
     return builder.build().pipelined(chunks)
 
 

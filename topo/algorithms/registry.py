@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from topo.algorithms.parameters import Parameter, spelled, split_name, values_of
 from topo.collective import Collective
 from topo.errors import AlgorithmError, nearest
 from topo.fabric import Fabric, Grid, IntArray
@@ -43,8 +45,10 @@ class Site:
         return self.fabric.domain[self.ranks]
 
 
-Build = Callable[[Collective, Site, int], Schedule]
+Build = Callable[..., Schedule]
 Fits = Callable[[Collective, Site], str]
+ClosedForm = Callable[..., float | None]
+Variants = Callable[[Collective, Site], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Algorithm:
     Parameters
     ----------
     name : str
+        With the parameters that were given, if any: ``pat:aggregation=4``.
     operations : tuple of str
     build : callable
         ``build(collective, site, chunks)`` returns the Schedule.
@@ -66,6 +71,13 @@ class Algorithm:
         others out on large groups.
     summary : str
         One line for people.
+    parameters : tuple of Parameter
+        What may follow the name.
+    closed_form : callable, optional
+        ``closed_form(collective, site, chunks)`` returns the time in seconds where a formula holds exactly on
+        data dependencies, None elsewhere.
+    variants : callable, optional
+        ``variants(collective, site)`` returns the spellings, beyond the plain name, worth trying there.
     """
 
     name: str
@@ -75,6 +87,9 @@ class Algorithm:
     pipelines: bool
     scales: bool
     summary: str
+    parameters: tuple[Parameter, ...] = ()
+    closed_form: ClosedForm | None = None
+    variants: Variants | None = None
 
 
 ALGORITHMS: dict[str, Algorithm] = {}
@@ -92,31 +107,57 @@ def algorithm(
     fits: Fits = anywhere,
     pipelines: bool = False,
     scales: bool = True,
+    parameters: tuple[Parameter, ...] = (),
+    closed_form: ClosedForm | None = None,
+    variants: Variants | None = None,
 ) -> Callable[[Build], Build]:
-    """Register the decorated builder; the first line of its docstring is the summary."""
+    """Register the decorated builder; the first line of its docstring is the summary.
+
+    The builder, and the closed form if there is one, get the parameters as keywords.
+    """
 
     def register(build: Build) -> Build:
         summary = (build.__doc__ or name).strip().splitlines()[0]
-        ALGORITHMS[name] = Algorithm(name, operations, build, fits, pipelines, scales, summary)
+        ALGORITHMS[name] = _configured(
+            Algorithm(
+                name, operations, build, fits, pipelines, scales, summary, parameters, closed_form, variants
+            ),
+            {},
+        )
         return build
 
     return register
 
 
+def _configured(entry: Algorithm, given: dict[str, str]) -> Algorithm:
+    """The entry with its parameters bound."""
+    if not entry.parameters and not given:
+        return entry
+    values = values_of(entry.name, entry.parameters, given)
+    form = entry.closed_form
+    return replace(
+        entry,
+        name=spelled(entry.name, given),
+        build=partial(entry.build, **values),
+        closed_form=None if form is None else partial(form, **values),
+    )
+
+
 def find(name: str) -> Algorithm:
-    """The algorithm of that name.
+    """The algorithm of that name; parameters may follow it, as in ``pat:aggregation=4``.
 
     Raises
     ------
     AlgorithmError
-        With the nearest names.
+        Unknown name, with the nearest ones; unknown parameter or senseless value, with those allowed.
     """
-    if name not in ALGORITHMS:
+    base, given = split_name(name)
+    if base not in ALGORITHMS:
         known = [*ALGORITHMS, "auto"]
         raise AlgorithmError(
-            f"algorithm {name!r} is unknown", nearest(name, known) or f"one of {', '.join(sorted(known))}"
+            f"algorithm {base!r} is unknown", nearest(base, known) or f"one of {', '.join(sorted(known))}"
         )
-    return ALGORITHMS[name]
+    return _configured(ALGORITHMS[base], given) if given else ALGORITHMS[base]
 
 
 def refusal(entry: Algorithm, collective: Collective, site: Site) -> str:
@@ -129,6 +170,12 @@ def refusal(entry: Algorithm, collective: Collective, site: Site) -> str:
 def fitting(collective: Collective, site: Site) -> list[Algorithm]:
     """All algorithms that can carry out a collective there, in order of registration."""
     return [entry for entry in ALGORITHMS.values() if not refusal(entry, collective, site)]
+
+
+def with_variants(entry: Algorithm, collective: Collective, site: Site) -> list[Algorithm]:
+    """A fitting algorithm and its spellings with parameters that are worth trying there."""
+    others = entry.variants(collective, site) if entry.variants else ()
+    return [entry, *(find(name) for name in others)]
 
 
 def build(name: str, collective: Collective, site: Site, chunks: int = 1) -> Schedule:

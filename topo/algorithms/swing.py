@@ -1,0 +1,137 @@
+"""Swing: butterflies for tori whose peers swing to and fro, so that links carry fewer streams at once.
+
+Source: De Sensi, Bonato, Saam and Hoefler, "Swing: Short-cutting Rings for Higher Bandwidth Allreduce", NSDI 2024
+(arXiv 2401.09356).  In round s of a ring of 2^L ranks, rank r pairs with r + rho(s) if r is even and r - rho(s) if
+odd, rho(s) = (1 - (-2)^(s+1)) / 3: 1, -1, 3, -5, 11 ...; delta = |rho|.  On D dimensions one instance starts with
+each dimension and takes them in turn; mirrored instances swing the other way; each carries S/(2D).  On k^D, in
+lock-step: 2 sum_{s < log2 N} delta(floor(s/D)) (a + S/(2D 2^(s+1) B)).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from topo.algorithms.butterfly import Butterfly
+from topo.algorithms.exchange import add_rounds
+from topo.algorithms.parameters import choice
+from topo.algorithms.registry import Site, algorithm
+from topo.algorithms.ring import GATHERING, REDUCING, RING_OPERATIONS
+from topo.collective import Collective, cut, segments
+from topo.errors import AlgorithmError
+from topo.fabric import Grid, IntArray
+from topo.schedule import Schedule, ScheduleBuilder, Table, rows_of
+
+
+def swing_distance(round: int) -> int:
+    """Signed distance rho of a round: 1, -1, 3, -5, 11 ..."""
+    return int((1 - (-2) ** (round + 1)) // 3)
+
+
+def of_powers_of_two(collective: Collective, site: Site) -> str:
+    """Swing pairs ranks along dimensions of two, four, eight ... ranks."""
+    grid = _grid(site)
+    if grid.twisted:
+        return "rings along the dimensions of a twisted torus do not close"
+    bad = [k for k in grid.shape if k & (k - 1)]
+    if bad:
+        return f"every dimension must be a power of two, not {bad[0]}"
+    return ""
+
+
+def _grid(site: Site) -> Grid:
+    """The group's grid; a group without one is a ring in rank order."""
+    return site.grid or Grid((len(site.ranks),), (True,))
+
+
+def swing_peers(grid: Grid, start: int, mirrored: bool) -> tuple[IntArray, ...]:
+    """Peers of every round of one instance.
+
+    Parameters
+    ----------
+    grid : Grid
+    start : int
+        Which of the dimensions comes first.
+    mirrored : bool
+        Whether the instance swings the other way.
+    """
+    dimensions = grid.dimensions[start:] + grid.dimensions[:start]
+    left = {d: grid.shape[d].bit_length() - 1 for d in dimensions}
+    place = grid.coordinates(np.arange(grid.size))
+    found: list[IntArray] = []
+    for local in range(max(left.values())):
+        for d in dimensions:
+            if local >= left[d]:
+                continue
+            rho = swing_distance(local) * (-1 if mirrored else 1)
+            peer = place.copy()
+            peer[:, d] = (place[:, d] + np.where(place[:, d] % 2 == 0, rho, -rho)) % grid.shape[d]
+            found.append(grid.numbers(peer))
+    return tuple(found)
+
+
+def closed_form(grid: Grid, bytes: float, latency: float, bandwidth: float) -> float:
+    """Seconds of an all-reduce in lock-step on a torus of k^D equal links.
+
+    Raises
+    ------
+    AlgorithmError
+        Dimensions of unequal length.
+    """
+    lengths = {grid.shape[d] for d in grid.dimensions}
+    if len(lengths) != 1:
+        raise AlgorithmError("the formula is for dimensions of equal length", "simulate")
+    d = len(grid.dimensions)
+    rounds = int(math.log2(grid.size))
+    return 2 * sum(
+        abs(swing_distance(s // d)) * (latency + bytes / (2 * d) / 2 ** (s + 1) / bandwidth) for s in range(rounds)
+    )
+
+
+def _latency_form(collective: Collective, site: Site) -> list[str]:
+    return ["swing:form=latency"] if collective.operation == "all-reduce" else []
+
+
+@algorithm(
+    "swing",
+    RING_OPERATIONS,
+    fits=of_powers_of_two,
+    parameters=(choice("form", ("bandwidth", "latency")),),
+    variants=_latency_form,
+)
+def swing(collective: Collective, site: Site, chunks: int, *, form: str) -> Schedule:
+    """Butterflies that swing to and fro along the dimensions; form=latency exchanges all at once."""
+    grid = _grid(site)
+    instances = [(d, mirrored) for d in range(len(grid.dimensions)) for mirrored in (False, True)]
+    if form == "latency":
+        return _whole(collective, grid, instances)
+    count = len(instances)
+    builder = ScheduleBuilder(collective, "swing", partial(cut, collective, count))
+    share = collective.bytes / (collective.ranks * count)
+    for part, (start, mirrored) in enumerate(instances):
+        peers = swing_peers(grid, start, mirrored)
+        wings = Butterfly(peers, np.arange(grid.size), partial(_chunks, count, part))
+        before: tuple[int, ...] = ()
+        if collective.operation in REDUCING:
+            before = add_rounds(builder, wings.scatter(), share, reduce=True)
+        if collective.operation in GATHERING:
+            add_rounds(builder, wings.gather(), share, after=before)
+    return builder.build()
+
+
+def _chunks(parts: int, part: int, owner: IntArray) -> Table:
+    return rows_of(owner * parts + part)
+
+
+def _whole(collective: Collective, grid: Grid, instances: list[tuple[int, bool]]) -> Schedule:
+    if collective.operation != "all-reduce":
+        raise AlgorithmError(f"swing:form=latency does not do {collective.operation}", "take form=bandwidth")
+    count = len(instances)
+    builder = ScheduleBuilder(collective, "swing", partial(segments, collective, count))
+    for part, (start, mirrored) in enumerate(instances):
+        peers = swing_peers(grid, start, mirrored)
+        wings = Butterfly(peers, np.arange(grid.size), partial(_chunks, 1, part))
+        add_rounds(builder, wings.exchange(), collective.bytes / count, reduce=True)
+    return builder.build()
