@@ -37,6 +37,7 @@ def prove(schedule: Schedule, order: bool = True) -> None:
     ScheduleError
         Naming the batch, repeat and transfer that is wrong, or saying that the proof would not fit in memory.
     """
+    schedule = schedule.whole()
     chunks = schedule.cutting()
     _prove_masks(schedule, chunks)
     if order and schedule.transfers <= ORDER_LIMIT:

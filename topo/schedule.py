@@ -17,13 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from topo.collective import Chunks, Collective
 from topo.errors import ScheduleError
-from topo.fabric import FloatArray, IntArray
+from topo.fabric import FloatArray, Grid, IntArray
 from topo.routing import Routes
+from topo.translation import shifted
 
 LAST = -(1 << 40)
 """Lag of a wait for the last repeat of a batch."""
@@ -81,6 +83,10 @@ class Batch:
     fan : (pointer, ranks), optional
     routes : Routes, optional
         Ways to take instead of the fabric's own routing.
+    grid : Grid, optional
+        When given, the batch looks the same from every rank of this grid: ``source`` is rank 0 throughout, every
+        transfer stands for all its translates, and :meth:`whole` spells them out, transfer by transfer and
+        within each by the rank that sends.  ``pieces`` speaks of the whole batch.
     """
 
     source: IntArray
@@ -94,9 +100,30 @@ class Batch:
     form: str = "direct"
     fan: Table | None = None
     routes: Routes | None = None
+    grid: Grid | None = None
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def copies(self) -> int:
+        """Transfers that each one stands for."""
+        return self.grid.size if self.grid is not None else 1
+
+    def whole(self) -> Batch:
+        """The batch with all translates spelled out."""
+        if self.grid is None:
+            return self
+        ranks = np.arange(self.grid.size)
+        shifts = np.repeat(self.grid.coordinates(self.target), self.grid.size, axis=0)
+        source = np.tile(ranks, len(self))
+        return replace(
+            self,
+            source=source,
+            target=shifted(self.grid, source, shifts),
+            bytes=np.repeat(self.bytes, self.grid.size),
+            grid=None,
+        )
 
     def senders(self) -> Table:
         """Sending ranks of each transfer, as (pointer, ranks)."""
@@ -135,17 +162,23 @@ class Schedule:
     @property
     def transfers(self) -> int:
         """Number of transfers, repeats counted."""
-        return sum(len(batch) * batch.repeat for batch in self.batches)
+        return sum(len(batch) * batch.copies * batch.repeat for batch in self.batches)
 
     @property
     def steps(self) -> int:
         """Number of lock-step steps."""
         return max((batch.step + batch.repeat for batch in self.batches), default=0)
 
+    def whole(self) -> Schedule:
+        """The same schedule with all translates spelled out."""
+        if all(batch.grid is None for batch in self.batches):
+            return self
+        return replace(self, batches=tuple(batch.whole() for batch in self.batches))
+
     def bytes_sent(self) -> FloatArray:
         """Bytes that each rank sends [ranks]."""
         total = np.zeros(self.collective.ranks)
-        for batch in self.batches:
+        for batch in self.whole().batches:
             pointer, ranks = batch.senders()
             np.add.at(total, ranks, np.repeat(batch.bytes * batch.repeat, np.diff(pointer)))
         return total
@@ -153,7 +186,7 @@ class Schedule:
     def bytes_received(self) -> FloatArray:
         """Bytes that each rank receives [ranks]."""
         total = np.zeros(self.collective.ranks)
-        for batch in self.batches:
+        for batch in self.whole().batches:
             pointer, ranks = batch.receivers()
             np.add.at(total, ranks, np.repeat(batch.bytes * batch.repeat, np.diff(pointer)))
         return total
@@ -321,6 +354,28 @@ class ScheduleBuilder:
         self.batches.append(
             Batch(source, target, size, repeat, reduce, step, tuple(all_waits), by_repeat, form, fan, routes)
         )
+        return number
+
+    def add_shifts(
+        self,
+        grid: Grid,
+        shifts: IntArray,
+        bytes: FloatArray | float,
+        pieces: Pieces | Table,
+        **options: Any,
+    ) -> int:
+        """Add a batch that looks the same from every rank of a grid; options as in :meth:`add`.
+
+        Parameters
+        ----------
+        shifts : int array [transfers, dimensions]
+            Every rank sends one transfer by each of these displacements.
+        pieces : callable or table
+            Chunks of the whole batch: transfer by transfer, within each by sending rank.
+        """
+        origin = np.zeros(len(shifts), dtype=np.int64)
+        number = self.add(origin, shifted(grid, origin, np.asarray(shifts)), bytes, pieces, **options)
+        self.batches[number] = replace(self.batches[number], grid=grid)
         return number
 
     def build(self) -> Schedule:

@@ -17,10 +17,11 @@ from topo.bounds import Bound, lower_bound
 from topo.collective import Collective
 from topo.errors import AlgorithmError, CollectiveError, InternalError, NetworkError, nearest
 from topo.fabric import Fabric, IntArray
-from topo.network.fold import Folded, fold
+from topo.network.fold import Folded, fold, unfolded
 from topo.network.network import Network
 from topo.network.program import Program, compile_program, scaled
 from topo.network.solver import run_alone
+from topo.network.structured import structured
 from topo.results import Result
 from topo.schedule import Schedule
 from topo.system import System
@@ -41,8 +42,7 @@ class _Run:
     entry: Algorithm
     schedule: Schedule
     chunks: int
-    program: Program
-    folded: Folded | None
+    folded: Folded
     seconds: float
     events: int
 
@@ -112,23 +112,27 @@ def run_schedule(
     """Seconds that a Schedule takes alone on a Fabric."""
     options = options or Options()
     site = Site(fabric, group_of(fabric, None) if ranks is None else ranks)
-    program, folded = _compiled(schedule, site, options)
-    return _timed(folded.program if folded else program, options)[0]
+    return _timed(_compiled(schedule, site, options).program, options)[0]
 
 
-def _compiled(schedule: Schedule, site: Site, options: Options) -> tuple[Program, Folded | None]:
+def _compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
     if options.certify:
         schedule.verify()
+    fabric = site.fabric
+    if options.folding and site.whole and options.switching == "cut-through":
+        by_shift = structured(schedule, fabric, barrier=options.barrier, routing=options.routing)
+        if by_shift is not None:
+            return by_shift
     program = compile_program(
         schedule,
-        site.fabric,
+        fabric,
         ranks=site.ranks,
         barrier=options.barrier,
         switching=options.switching,
         routing=options.routing,
         seed=options.seed,
     )
-    return program, fold(program) if options.folding else None
+    return (fold(program) if options.folding else None) or unfolded(program)
 
 
 def _timed(program: Program, options: Options) -> tuple[float, int]:
@@ -142,9 +146,9 @@ def _timed(program: Program, options: Options) -> tuple[float, int]:
 
 def _simulated(entry: Algorithm, collective: Collective, site: Site, chunks: int, options: Options) -> _Run:
     schedule = build(entry.name, collective, site, chunks)
-    program, folded = _compiled(schedule, site, options)
-    seconds, events = _timed(folded.program if folded else program, options)
-    return _Run(entry, schedule, chunks, program, folded, seconds, events)
+    folded = _compiled(schedule, site, options)
+    seconds, events = _timed(folded.program, options)
+    return _Run(entry, schedule, chunks, folded, seconds, events)
 
 
 def _best_chunks(entry: Algorithm, collective: Collective, site: Site, options: Options) -> _Run:
@@ -197,7 +201,7 @@ def _time_split(run: _Run, options: Options) -> tuple[float, float, float]:
     Latency is the time of the same schedule with next to no bytes; serialisation what the bytes add when every
     transfer has its links for itself; contention the rest.
     """
-    program = run.folded.program if run.folded else run.program
+    program = run.folded.program
     latency = run_alone(scaled(program, bytes=1e-12), sharing=False)[0].finish
     alone = run_alone(program, sharing=False)[0].finish
     latency, alone = min(latency, run.seconds), min(alone, run.seconds)
@@ -205,14 +209,16 @@ def _time_split(run: _Run, options: Options) -> tuple[float, float, float]:
 
 
 def _bottleneck(run: _Run, fabric: Fabric) -> tuple[str, float]:
-    carried = run.program.link_bytes()
-    busy = carried / fabric.bandwidth / run.seconds if run.seconds > 0 else np.zeros(fabric.links)
+    folded = run.folded
+    carried = folded.program.link_bytes()
+    busy = carried / folded.program.capacity / run.seconds if run.seconds > 0 else np.zeros(len(carried))
     if not busy.max(initial=0.0) > 0:
         return "latency only", 0.0
     worst = int(busy.argmax())
-    number = int((busy >= busy[worst] * (1 - 1e-6)).sum())
-    level = "scale-out " if fabric.scale_out[worst] else "scale-up " if fabric.scale_out.any() else ""
-    where = f"{level}link {fabric.link_label(worst)}"
+    link = int(folded.link[worst])
+    number = int(folded.link_count[busy >= busy[worst] * (1 - 1e-6)].sum())
+    level = "scale-out " if fabric.scale_out[link] else "scale-up " if fabric.scale_out.any() else ""
+    where = f"{level}link {fabric.link_label(link)}"
     if number > 1:
         where += f" and {number - 1} like it"
     return f"{where}, {min(busy[worst], 1.0):.1%} busy", min(float(busy[worst]), 1.0)

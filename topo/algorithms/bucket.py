@@ -31,8 +31,6 @@ def on_a_grid(collective: Collective, site: Site) -> str:
     return ""
 
 
-
-
 class _Instance:
     """One run of the bucket algorithm over a part of the data, in one order of dimensions and directions."""
 
@@ -47,7 +45,9 @@ class _Instance:
         onward = self.place.copy()
         onward[:, dimension] = (onward[:, dimension] + self.direction) % length
         place = self.place[:, dimension] * self.direction % length
-        return Rings(self.rank, self.grid.numbers(onward), place, length)
+        shift = np.zeros(len(self.grid.shape), dtype=np.int64)
+        shift[dimension] = self.direction
+        return Rings(self.rank, self.grid.numbers(onward), place, length, self.grid, shift)
 
     def chunks(self, done: int, shares: IntArray) -> Table:
         """Chunks of one share per rank along dimension ``order[done]``.
@@ -93,7 +93,9 @@ def _fast_first(site: Site, grid: Grid) -> list[int]:
     return [d for _, d in sorted(zip(speed, grid.dimensions, strict=True), key=lambda pair: -pair[0])]
 
 
-def _schedule(collective: Collective, name: str, grid: Grid, instances: Sequence[tuple[Sequence[int], int]]) -> Schedule:
+def _schedule(
+    collective: Collective, name: str, grid: Grid, instances: Sequence[tuple[Sequence[int], int]]
+) -> Schedule:
     builder = ScheduleBuilder(collective, name, partial(cut, collective, len(instances)))
     for part, (order, direction) in enumerate(instances):
         _Instance(grid, order, direction, part, len(instances)).add(builder, collective.bytes)

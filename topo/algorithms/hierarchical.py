@@ -14,30 +14,30 @@ from functools import partial
 
 import numpy as np
 
-from topo.algorithms.direct import all_pairs
+from topo.algorithms.invariance import add_by_shift, members_by_domain
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import GATHERING, REDUCING, Rings
 from topo.collective import Collective, cut
-from topo.fabric import IntArray
+from topo.fabric import Grid, IntArray
 from topo.schedule import Schedule, ScheduleBuilder, Table, one_each, rows_of
-
-
-def members_by_domain(site: Site) -> IntArray | None:
-    """Ranks as a matrix [domains, members], or None when the domains are of unequal size or fewer than two."""
-    domains, counts = np.unique(site.domain, return_counts=True)
-    if len(domains) < 2 or len(set(counts.tolist())) != 1 or counts[0] < 2:
-        return None
-    return np.argsort(site.domain, kind="stable").reshape(len(domains), -1)
 
 
 def has_levels(collective: Collective, site: Site) -> str:
     """Hierarchy needs at least two scale-up domains of equal size, each with at least two ranks."""
-    if members_by_domain(site) is None:
+    members = members_by_domain(site)
+    if members is None:
         return "it needs at least two scale-up domains of equal size"
+    if (members.ravel() != np.arange(members.size)).any():
+        return "it needs the ranks of each scale-up domain side by side"
     return ""
 
 
-@algorithm("hierarchical", ("all-reduce", "all-gather", "reduce-scatter", "all-to-all"), fits=has_levels, pipelines=True)
+@algorithm(
+    "hierarchical",
+    ("all-reduce", "all-gather", "reduce-scatter", "all-to-all"),
+    fits=has_levels,
+    pipelines=True,
+)
 def hierarchical(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Reduce-scatter inside each scale-up domain, rings over the rails between them, all-gather inside."""
     members = members_by_domain(site)
@@ -51,9 +51,10 @@ def _rings(collective: Collective, members: IntArray) -> Schedule:
     domains, width = members.shape
     builder = ScheduleBuilder(collective, "hierarchical", partial(cut, collective), f"{domains} x {width}")
     rank = members.ravel()
-    domain, local = np.divmod(np.arange(rank.size), width)
-    inner = Rings(rank, members[domain, (local + 1) % width], local, width)
-    outer = Rings(rank, members[(domain + 1) % domains, local], domain, domains)
+    domain, local = np.divmod(rank, width)
+    grid = Grid((domains, width), (True, True))
+    inner = Rings(rank, members[domain, (local + 1) % width], local, width, grid, np.asarray([0, 1]))
+    outer = Rings(rank, members[(domain + 1) % domains, local], domain, domains, grid, np.asarray([1, 0]))
 
     def inner_chunks(shares: IntArray) -> Table:
         return rows_of(members[:, shares].T)
@@ -76,24 +77,19 @@ def _all_to_all(collective: Collective, members: IntArray) -> Schedule:
     """Blocks for rank j of any domain go first to the local rank j, then over its rail (PXN)."""
     domains, width = members.shape
     n = collective.ranks
-    blocks = collective.blocks()
     builder = ScheduleBuilder(collective, "hierarchical", partial(cut, collective), f"{domains} x {width}")
-    place = np.empty((n, 2), dtype=np.int64)
-    for domain in range(domains):
-        place[members[domain], 0] = domain
-        place[members[domain], 1] = np.arange(width)
-    # Inside: from every rank to each other local rank, the blocks for that place in every domain.
-    source, other = all_pairs(width)
-    domain = np.repeat(np.arange(domains), len(source))
-    sender = members[domain, np.tile(source, domains)]
-    relay = members[domain, np.tile(other, domains)]
-    through = sender[:, None] * n + members[:, place[relay, 1]].T
-    first = builder.add(sender, relay, blocks.ravel()[through].sum(axis=1), rows_of(through))
-    # Over the rails: everything gathered for a rank of another domain.
-    source, other = all_pairs(domains)
-    local = np.tile(np.arange(width), len(source))
-    sender = members[np.repeat(source, width), local]
-    target = members[np.repeat(other, width), local]
-    gathered = members[place[sender, 0]] * n + target[:, None]
-    builder.add(sender, target, blocks.ravel()[gathered].sum(axis=1), rows_of(gathered), after=(first,))
+    grid = Grid((domains, width), (True, True))
+    share = collective.bytes / n
+    domain, local = np.divmod(np.arange(n), width)
+
+    def through(source: IntArray, relay: IntArray) -> Table:
+        return rows_of(source[:, None] * n + members[:, local[relay]].T)
+
+    def gathered(source: IntArray, target: IntArray) -> Table:
+        return rows_of(members[domain[source]] * n + target[:, None])
+
+    inside = np.stack([np.zeros(width - 1, dtype=np.int64), np.arange(1, width)], axis=1)
+    between = np.stack([np.arange(1, domains), np.zeros(domains - 1, dtype=np.int64)], axis=1)
+    first = add_by_shift(builder, grid, inside, share * domains, through)
+    add_by_shift(builder, grid, between, share * width, gathered, (first,))
     return builder.build()

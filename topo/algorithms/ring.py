@@ -15,8 +15,8 @@ import numpy as np
 
 from topo.algorithms.registry import Site, algorithm
 from topo.collective import Collective, cut
-from topo.fabric import IntArray
-from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
+from topo.fabric import Grid, IntArray
+from topo.schedule import Pieces, Schedule, ScheduleBuilder, Table, one_each
 
 REDUCING = ("all-reduce", "reduce-scatter")
 GATHERING = ("all-reduce", "all-gather")
@@ -39,39 +39,47 @@ class Rings:
     place : int array [members]
         Position of each in its ring, 0 .. length - 1, rising along the ring.
     length : int
+    grid, shift : Grid and int array [dimensions], optional
+        When every rank of the group takes part, in rank order, and the next rank is the same shift away from
+        each.
     """
 
     rank: IntArray
     next: IntArray
     place: IntArray
     length: int
+    grid: Grid | None = None
+    shift: IntArray | None = None
+
+    def _add(
+        self, builder: ScheduleBuilder, bytes: float, pieces: Pieces, after: Sequence[int], reduce: bool
+    ) -> int:
+        repeat = self.length - 1
+        if self.grid is not None and self.shift is not None:
+            return builder.add_shifts(
+                self.grid, self.shift[None], bytes, pieces, repeat=repeat, reduce=reduce, after=after
+            )
+        return builder.add(self.rank, self.next, bytes, pieces, repeat=repeat, reduce=reduce, after=after)
 
     def reduce_scatter(
         self, builder: ScheduleBuilder, bytes: float, chunks: ShareChunks, after: Sequence[int] = ()
     ) -> int:
         """Each member ends with the share numbered as its place, reduced over its ring."""
-        return builder.add(
-            self.rank,
-            self.next,
-            bytes,
-            lambda repeat: chunks((self.place - 1 - repeat) % self.length),
-            repeat=self.length - 1,
-            reduce=True,
-            after=after,
-        )
+
+        def pieces(repeat: int) -> Table:
+            return chunks((self.place - 1 - repeat) % self.length)
+
+        return self._add(builder, bytes, pieces, after, reduce=True)
 
     def all_gather(
         self, builder: ScheduleBuilder, bytes: float, chunks: ShareChunks, after: Sequence[int] = ()
     ) -> int:
         """Each member starts with the share numbered as its place and ends with all shares of its ring."""
-        return builder.add(
-            self.rank,
-            self.next,
-            bytes,
-            lambda repeat: chunks((self.place - repeat) % self.length),
-            repeat=self.length - 1,
-            after=after,
-        )
+
+        def pieces(repeat: int) -> Table:
+            return chunks((self.place - repeat) % self.length)
+
+        return self._add(builder, bytes, pieces, after, reduce=False)
 
 
 def ring_order(site: Site) -> IntArray:
@@ -106,17 +114,30 @@ def one_ring(order: IntArray) -> Rings:
     return Rings(order, np.roll(order, -1), np.arange(len(order)), len(order))
 
 
-def _ring_schedule(collective: Collective, site: Site, name: str, directions: int) -> Schedule:
-    order = ring_order(site)
-    builder = ScheduleBuilder(collective, name, partial(cut, collective, directions))
-    share = collective.bytes / (len(order) * directions)
-    for direction in range(directions):
-        walk = order if direction == 0 else order[::-1]
+def group_ring(site: Site, direction: int = 1) -> Rings:
+    """A ring through all ranks of a group, one way or the other; the first rank's place is 0."""
+    walk = ring_order(site)
+    length = len(walk)
+    position = np.arange(length)
+    onward = walk[(position + direction) % length]
+    place = position * direction % length
+    if (walk == position).all():
+        return Rings(walk, onward, place, length, Grid((length,), (True,)), np.asarray([direction]))
+    return Rings(walk, onward, place, length)
 
-        def chunks(shares: IntArray, walk: IntArray = walk, direction: int = direction) -> Table:
-            return one_each(walk[shares] * directions + direction)
 
-        rings = one_ring(walk)
+def _ring_schedule(collective: Collective, site: Site, name: str, directions: Sequence[int]) -> Schedule:
+    parts = len(directions)
+    builder = ScheduleBuilder(collective, name, partial(cut, collective, parts))
+    share = collective.bytes / (collective.ranks * parts)
+    for part, direction in enumerate(directions):
+        rings = group_ring(site, direction)
+
+        def chunks(
+            shares: IntArray, rings: Rings = rings, part: int = part, direction: int = direction
+        ) -> Table:
+            return one_each(rings.rank[shares * direction % rings.length] * parts + part)
+
         before: tuple[int, ...] = ()
         if collective.operation in REDUCING:
             before = (rings.reduce_scatter(builder, share, chunks),)
@@ -128,10 +149,10 @@ def _ring_schedule(collective: Collective, site: Site, name: str, directions: in
 @algorithm("ring", RING_OPERATIONS)
 def ring(collective: Collective, site: Site, chunks: int) -> Schedule:
     """One ring, one direction: (N-1)(a + S/(N B)) each for reduce-scatter and all-gather."""
-    return _ring_schedule(collective, site, "ring", 1)
+    return _ring_schedule(collective, site, "ring", (1,))
 
 
 @algorithm("bidirectional-ring", RING_OPERATIONS)
 def bidirectional_ring(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Half the data each way round the ring: 2(N-1)(a + S/(2 N B)) for all-reduce."""
-    return _ring_schedule(collective, site, "bidirectional-ring", 2)
+    return _ring_schedule(collective, site, "bidirectional-ring", (1, -1))

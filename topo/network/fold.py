@@ -27,19 +27,26 @@ MAX_ROUNDS = 200
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """A folded program and where each row of the original went.
+    """A folded program and what its links and rows stand for.
 
     Parameters
     ----------
     program : Program
+    link : int array [links of the program]
+        A link of the original for each.
+    link_count : int array [links of the program]
+        How many links of the original each stands for.
     row_class : int array [original rows]
-    link_class : int array [original links]
-        -1 for links that carry nothing.
+        Row of the program for each original row; empty when the original was never spelled out.
+    class_of_link : int array [original links]
+        Link of the program for each original link, -1 for links that carry nothing.
     """
 
     program: Program
+    link: IntArray
+    link_count: IntArray
     row_class: IntArray
-    link_class: IntArray
+    class_of_link: IntArray
 
 
 def _mix(values: Colours) -> Colours:
@@ -165,7 +172,13 @@ def fold(program: Program) -> Folded | None:
     link_class = np.full(len(program.capacity), -1, dtype=np.int64)
     link_class[links] = link_label
     quotient = _quotient(program, row_label, link_class, gate_label, row_first, links[link_first], gate_first)
-    return Folded(quotient, row_label, link_class)
+    return Folded(quotient, links[link_first], np.bincount(link_label), row_label, link_class)
+
+
+def unfolded(program: Program) -> Folded:
+    """A program as it is, every row and link standing for itself."""
+    links = np.arange(len(program.capacity))
+    return Folded(program, links, np.ones_like(links), np.arange(program.rows), links)
 
 
 def _constant(values: IntArray, label: IntArray, first: IntArray) -> bool:

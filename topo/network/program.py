@@ -201,6 +201,8 @@ def compile_program(
         raise NetworkError(
             f"a group of {schedule.collective.ranks} ranks does not fit {fabric.name} with {fabric.ranks} accelerators"
         )
+    require_memory(schedule, fabric)
+    schedule = schedule.whole()
     first = np.concatenate([[0], np.cumsum([len(batch) for batch in schedule.batches])]).tolist()
     rows = first[-1]
     routes = _all_routes(schedule, fabric, ranks, routing, seed)
@@ -228,6 +230,34 @@ def compile_program(
         tree = np.repeat([batch.form != "direct" for batch in schedule.batches], np.diff(first))
         program = by_hop(program, fabric, tree)
     return program
+
+
+MOST_MEMORY = 16e9
+BYTES_PER_HOP = 250.0
+"""Peak memory of compiling and folding, per link that a transfer crosses (measured on all-to-all of tori)."""
+
+
+def require_memory(schedule: Schedule, fabric: Fabric) -> None:
+    """Refuse a schedule whose spelled-out transfers would not fit in memory.
+
+    Raises
+    ------
+    NetworkError
+        With the estimate and what fits.
+    """
+    transfers = sum(len(batch) * batch.copies for batch in schedule.batches)
+    if transfers < 1_000_000:
+        return
+    grid = fabric.grid
+    hops = sum(max(k / 4, 1.0) for k in grid.shape) if grid else 4.0
+    needed = transfers * hops * BYTES_PER_HOP
+    if needed > MOST_MEMORY:
+        raise NetworkError(
+            f"{schedule.algorithm} {schedule.collective.operation} among {schedule.collective.ranks} ranks of "
+            f"{fabric.name} spells out {transfers:,} transfers and would take about {needed / 1e9:.0f} GB",
+            "take a translation-invariant fabric (a healthy torus, rack or rail cluster), another algorithm, or "
+            "fewer ranks",
+        )
 
 
 def _all_routes(schedule: Schedule, fabric: Fabric, ranks: IntArray, routing: str, seed: int) -> list[Routes]:
