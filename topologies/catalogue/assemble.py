@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from topo.errors import CatalogueError, nearest
 from topo.fabric import Fabric
-from topo.system import Chip, ScaleOut, ScaleUp, Source, System, Wafer
+from topo.system import Chip, ScaleOut, ScaleUp, System, Wafer
 from topo.units import parse_bandwidth, parse_count, parse_time
 from topologies.catalogue import plan as plans
 from topologies.catalogue.compact import mesh_fabric
-from topologies.catalogue.document import Document, Key
+from topologies.catalogue.document import Document
 from topologies.catalogue.plan import Plan
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def assemble(
     TopoError
         A shape, count or option that the machine cannot have.
     """
+    from topologies.catalogue import citations
     from topologies.catalogue.sane import check_graph
 
     own = document.data["name"]
@@ -56,17 +57,37 @@ def assemble(
     if not plan.changed and not plan.blocks:
         check_graph(document, system, _sent(domain), plan.whole)
     copies = count * plan.copies
+    for option in options:
+        if copies == 1 and option in plans.NETWORK_OPTIONS:
+            raise CatalogueError(
+                f"{name}: {option} belongs to the network that joins several domains",
+                f"write {own}*COUNT,{option}={options[option]}",
+            )
     network = _network(own, system, options, domain.ranks, copies)
     fabric = _joined(domain, network, copies, options, name)
-    sources = tuple(_sources(document, system, options))
+    sources = citations.sources(document, system, options)
     accelerators = len(fabric.accelerators)
-    low_high = _of_all(system.price, copies, accelerators)
-    watts = _of_all(system.power, copies, accelerators)
+    # A domain of another size than the file's is priced by its accelerators.
+    resized = "accelerators" in options or "scale_up" in options
+    domains = accelerators / system.scale_up.domain_size.number if resized else copies
+    low_high = _of_all(system.price, domains, accelerators)
+    watts = _of_all(system.power, domains, accelerators)
     notes = (*system.notes, *plan.notes)
+    if resized and (watts or low_high):
+        notes = (
+            *notes,
+            "power and price are those of the machine as sold, by the number of its accelerators",
+        )
     if watts is None and system.chip.power is not None:
         watts = (system.chip.power.number * accelerators,)
         notes = (*notes, "power is that of the chips alone")
-    rent = _of_all(system.rent, copies, accelerators)
+    most = system.scale_out.largest if system.scale_out else None
+    if most is not None and copies > most.number:
+        notes = (
+            *notes,
+            f"{copies} domains are more than the {most.number:.0f} that its network is said to join",
+        )
+    rent = _of_all(system.rent, domains, accelerators)
     return System(
         name=name,
         fabric=fabric,
@@ -260,11 +281,13 @@ def _wafer(system: SystemFile, plan: Plan) -> Wafer | None:
     )
 
 
-def _of_all(value: Power | Price | Rent | None, copies: int, accelerators: int) -> tuple[float, ...] | None:
+def _of_all(
+    value: Power | Price | Rent | None, domains: float, accelerators: int
+) -> tuple[float, ...] | None:
     """A power, price or rent of the file, for the whole system."""
     if value is None:
         return None
-    times = _measure(value.per, accelerators, copies)
+    times = _measure(value.per, accelerators, domains)
     return tuple(number * times for number in value.value)
 
 
@@ -273,54 +296,3 @@ def _measure(per: str | int, accelerators: float, domains: float) -> float:
     if isinstance(per, int):
         return accelerators / per
     return accelerators if per == "accelerator" else domains
-
-
-def _sources(document: Document, system: SystemFile, options: Mapping[str, str]) -> Iterator[Source]:
-    """Every sourced value of the file, then what the options replaced."""
-    yield from _walk(document, system, (), system.references)
-    for option, text in options.items():
-        yield Source(
-            option, text, "", f"asked for: {option}={text}", "estimate", "replaces what the file says", text
-        )
-
-
-def _walk(document: Document, section: Any, key: Key, references: Mapping[str, str]) -> Iterator[Source]:
-    from pydantic import BaseModel
-
-    from topologies.catalogue.values import Sourced, Value
-
-    if isinstance(section, Sourced):
-        value = section.said
-        if isinstance(value, tuple) and len(value) == 1:
-            value = value[0]
-        inside: Any = document.data
-        for step in key:
-            inside = inside[step]
-        yield Source(
-            key=".".join(map(str, key)),
-            value=value,
-            unit=section.unit if isinstance(section, Value) else "",
-            source=_cited(document, section.source, key, references),
-            confidence=section.confidence,
-            note=section.note,
-            text=str(inside.get("value", value)),
-        )
-    elif isinstance(section, BaseModel):
-        for name in section.model_fields_set:
-            yield from _walk(document, getattr(section, name), (*key, name), references)
-    elif isinstance(section, dict):
-        for name, inner in section.items():
-            yield from _walk(document, inner, (*key, name), references)
-
-
-def _cited(document: Document, source: str, key: Key, references: Mapping[str, str]) -> str:
-    """The document behind a source: a word is the name of an entry under ``references``."""
-    if source in references:
-        return references[source]
-    if source.replace("-", "").isalnum() and source == source.lower():
-        raise document.error(
-            (*key, "source"),
-            f"is {source!r}, which is not under references",
-            nearest(source, references) or "name the document, or add it to references",
-        )
-    return source

@@ -16,7 +16,8 @@ import yaml
 from topo.errors import CatalogueError, nearest
 
 SYSTEMS = Path(__file__).parent.parent / "systems"
-SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml", ".json")
+"""Of files; JSON is read as the YAML that it is."""
 
 Key = tuple[str | int, ...]
 """Path of a key from the top of a file, as ``("chip", "memory")``."""
@@ -136,7 +137,7 @@ def find(name: str) -> Path:
         if path.is_file():
             return path.resolve()
         raise CatalogueError(
-            f"there is no file {name}", "give the path of a YAML file, or a name of the catalogue"
+            f"there is no file {name}", "give the path of a YAML or JSON file, or a name of the catalogue"
         )
     known = names()
     if name not in known:

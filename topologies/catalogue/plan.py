@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from topo.errors import CatalogueError, TopoError, nearest
 from topo.units import format_bandwidth, parse_bandwidth, parse_count, parse_time
 from topologies.catalogue import shapes
-from topologies.catalogue.document import read
+from topologies.catalogue.document import Document, read
 
 if TYPE_CHECKING:
     from topologies.catalogue.schema import Shape, SystemFile, TechnologyFile
@@ -23,7 +23,7 @@ _TECHNOLOGIES = Path(__file__).parent / "technologies.yaml"
 _SWITCHED = "switched_planes"
 _UNPUBLISHED = "hierarchical_mesh_unpublished"
 
-OPTIONS: Mapping[str, str] = {
+DOMAIN_OPTIONS: Mapping[str, str] = {
     "bandwidth": "of a link, per direction; one per dimension as 100GB/s/50GB/s",
     "latency": "of a link",
     "scale_up": "another technology for the scale-up links",
@@ -31,6 +31,10 @@ OPTIONS: Mapping[str, str] = {
     "assume": "an assumption where the wiring is unpublished",
     "twisted": "true for a twisted torus",
     "blocks": "of a whole wafer",
+    "library": "another communication library",
+}
+"""What may stand behind any name, and what it means."""
+NETWORK_OPTIONS: Mapping[str, str] = {
     "nic": "bandwidth of an accelerator's NIC, per direction",
     "nic_latency": "from an accelerator to its first switch",
     "switch_latency": "from switch to switch",
@@ -39,9 +43,10 @@ OPTIONS: Mapping[str, str] = {
     "rails": "of a rail network",
     "unit": "domains of a scalable unit",
     "spines": "switches of the top tier",
-    "library": "another communication library",
 }
-"""What may stand behind a catalogue name, and what it means."""
+"""What may stand behind a name with several domains."""
+OPTIONS: Mapping[str, str] = {**DOMAIN_OPTIONS, **NETWORK_OPTIONS}
+"""All that may stand behind a catalogue name."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +250,8 @@ def _switched(name: str, plan: Plan, system: SystemFile, options: Mapping[str, s
         raise CatalogueError(f"accelerators={size} makes no domain", "use 2 or more")
     asked = options.get("scale_up")
     if asked is not None:
+        if plan.blocks:
+            raise CatalogueError(f"{name}: the links of a wafer are on the wafer", "leave scale_up out")
         return _other_technology(name, plan, asked, size or _accelerators(plan, system))
     if size is None:
         return plan
@@ -265,7 +272,7 @@ def _switched(name: str, plan: Plan, system: SystemFile, options: Mapping[str, s
 
 
 def _other_technology(name: str, plan: Plan, asked: str, size: int) -> Plan:
-    known = _technologies().technologies
+    known = technologies().technologies
     if asked not in known:
         raise CatalogueError(
             f"{name}: unknown scale-up technology {asked!r}",
@@ -301,15 +308,22 @@ def _other_technology(name: str, plan: Plan, asked: str, size: int) -> Plan:
 
 
 @lru_cache(maxsize=1)
-def _technologies() -> TechnologyFile:
-    from topologies.catalogue.schema import technologies
+def technologies_document() -> Document:
+    """The file of technologies, as read."""
+    return read(_TECHNOLOGIES)
 
-    return technologies(read(_TECHNOLOGIES))
+
+@lru_cache(maxsize=1)
+def technologies() -> TechnologyFile:
+    """The file of technologies, checked."""
+    from topologies.catalogue import schema
+
+    return schema.technologies(technologies_document())
 
 
 def technology_names() -> tuple[str, ...]:
     """The technologies that ``scale_up=`` takes."""
-    return tuple(_technologies().technologies)
+    return tuple(technologies().technologies)
 
 
 def _accelerators(plan: Plan, system: SystemFile) -> int:

@@ -177,9 +177,9 @@ def _validated(document: Document, model: type[_File]) -> _File:
 
 
 def _explained(document: Document, model: type[Model], error: ValidationError) -> CatalogueError:
-    """The first thing wrong, in the file's own terms."""
-    first = min(error.errors(), key=lambda e: document.place(_key(document, e["loc"])).line)
-    key = _key(document, first["loc"])
+    """The first thing wrong, in the file's own terms; unknown keys before the keys they were meant to be."""
+    found = [(_key(document, one["loc"]), one) for one in error.errors()]
+    key, first = min(found, key=lambda f: (f[1]["type"] != "extra_forbidden", document.place(f[0]).line))
     kind, name = first["type"], str(key[-1]) if key else ""
     if kind == "missing" and name in ("source", "confidence"):
         hint = "name the document, or write 'recalled, not verified'" if name == "source" else _confidences()

@@ -23,7 +23,7 @@ Per = Literal["accelerator", "domain"] | Annotated[StrictInt, Field(gt=0)]
 class Model(BaseModel):
     """A mapping that may hold no key but its own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Sourced(Model, ABC):
