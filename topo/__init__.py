@@ -1,0 +1,227 @@
+"""Which fabric for this job, and why: collective communication on accelerator fabrics, simulated and bounded.
+
+Everything public is here and is imported only when it is asked for, so that ``import topo`` costs nothing.
+
+>>> import topo
+>>> result = topo.simulate("torus:4x4x4", "all-reduce", "64MiB")
+>>> result.time_s >= result.bound_s
+True
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, SupportsFloat
+
+if TYPE_CHECKING:
+    from topo.collective import Collective
+    from topo.errors import TopoError
+    from topo.fabric import Fabric
+    from topo.flows import simulate_flows
+    from topo.network.network import Network
+    from topo.results import Result
+    from topo.schedule import Schedule
+    from topo.system import System
+    from topologies import load
+
+__version__ = "0.1.0"
+__all__ = [
+    "Collective",
+    "Fabric",
+    "Network",
+    "Result",
+    "Schedule",
+    "System",
+    "TopoError",
+    "__version__",
+    "load",
+    "schedule",
+    "simulate",
+    "simulate_flows",
+]
+
+_HOME = {
+    "Collective": "topo.collective",
+    "Fabric": "topo.fabric",
+    "Network": "topo.network.network",
+    "Result": "topo.results",
+    "Schedule": "topo.schedule",
+    "System": "topo.system",
+    "TopoError": "topo.errors",
+    "load": "topologies",
+    "simulate_flows": "topo.flows",
+}
+
+
+def simulate(
+    system: str | System | Fabric,
+    operation: str,
+    size: str | SupportsFloat = 0,
+    *,
+    algorithm: str = "auto",
+    ccl: str | None = None,
+    ranks: int | Sequence[int] | None = None,
+    chunks: int | None = None,
+    barrier: bool = False,
+    switching: str = "cut-through",
+    routing: str = "auto",
+    seed: int = 0,
+    engine: str = "fluid",
+    certify: bool = False,
+    root: int = 0,
+    peer: int = -1,
+) -> Result:
+    """Simulate one collective on one system.
+
+    Parameters
+    ----------
+    system : str, System or Fabric
+        A name as the command line takes it, or what :func:`load` or :meth:`Fabric.from_networkx` returned.
+    operation : str
+        ``all-reduce all-gather reduce-scatter all-to-all broadcast reduce send-recv barrier``.
+    size : text or number
+        nccl-tests' size: bytes, or text such as ``64MiB``.  A barrier needs none.
+    algorithm : str
+        A registered name, or ``auto``: simulate those that fit and take the fastest.
+    ccl : str, optional
+        Communication library; ``ideal`` by default.
+    ranks : int or sequence of int, optional
+        The first so many accelerators, or those named; all by default.
+    chunks : int, optional
+        Pieces to pipeline the data in; the best number by default.
+    barrier : bool
+        Lock-step steps instead of data dependencies.
+    switching : str
+        ``cut-through`` or ``store-and-forward``.
+    routing : str
+        ``auto`` (the fabric's own), ``shortest``, ``dimension-order`` or ``ecmp``.
+    seed : int
+        For every random choice, as ECMP's.
+    engine : str
+        ``fluid``.
+    certify : bool
+        Prove the schedule, and check the max-min certificate after every change of rates.
+    root : int
+        Root of a broadcast or reduce, sender of a send-recv.
+    peer : int
+        Receiver of a send-recv; -1 means the last rank.
+
+    Raises
+    ------
+    TopoError
+        Anything that cannot be, said in one line.
+
+    Examples
+    --------
+    >>> round(simulate("ring:8,bandwidth=10GB/s,latency=1us", "send-recv", "1MB", peer=1).time_s * 1e6)
+    101
+    """
+    from topo.simulate import Options
+    from topo.simulate import simulate as run
+
+    found = _system(system)
+    group, collective = _collective(found, operation, size, ranks, root, peer)
+    return run(
+        found,
+        collective,
+        algorithm=algorithm,
+        ccl=ccl,
+        engine=engine,
+        ranks=group,
+        chunks=chunks,
+        options=Options(barrier, switching, routing, seed, certify),
+    )
+
+
+def schedule(
+    system: str | System | Fabric,
+    operation: str,
+    size: str | SupportsFloat = 0,
+    *,
+    algorithm: str,
+    ranks: int | Sequence[int] | None = None,
+    chunks: int = 1,
+    root: int = 0,
+    peer: int = -1,
+) -> Schedule:
+    """The transfers by which an algorithm carries out a collective; parameters as in :func:`simulate`.
+
+    Raises
+    ------
+    TopoError
+        Anything that cannot be, said in one line.
+
+    Examples
+    --------
+    >>> plan = schedule("ring:8", "all-reduce", "1MiB", algorithm="ring")
+    >>> plan.verify()
+    >>> plan.transfers
+    112
+    """
+    from topo.algorithms import Site, build
+
+    found = _system(system)
+    group, collective = _collective(found, operation, size, ranks, root, peer)
+    return build(algorithm, collective, Site(found.fabric, group), chunks)
+
+
+def _system(system: str | System | Fabric) -> System:
+    from topo.errors import CatalogueError
+    from topo.fabric import Fabric
+    from topo.system import System
+
+    if isinstance(system, str):
+        from topologies import load
+
+        return load(system)
+    if isinstance(system, Fabric):
+        return System(name=system.name, fabric=system)
+    if isinstance(system, System):
+        return system
+    raise CatalogueError(
+        f"a {type(system).__name__} is no system",
+        "give a name such as 'torus:4x4x4', a System, or a Fabric (of a networkx graph: Fabric.from_networkx)",
+    )
+
+
+def _collective(
+    system: System,
+    operation: str,
+    size: str | SupportsFloat,
+    ranks: int | Sequence[int] | None,
+    root: int,
+    peer: int,
+) -> tuple[Any, Collective]:
+    from topo.collective import Collective
+    from topo.simulate import group_of
+    from topo.units import parse_bytes
+
+    group = group_of(system.fabric, ranks)
+    # Zero passes here and is judged by the Collective, which knows the operations without data.
+    return group, Collective(operation, len(group), parse_bytes(size, allow_zero=True), root, peer)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'topo' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """This package: importing the module ``topo.simulate`` leaves the function of that name in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,62 @@
+"""The group of commands; it knows their names and summaries, and imports only the one that is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from topo import __version__
+from topo.errors import nearest
+
+COMMANDS = {
+    "run": "Simulate one collective on one system.",
+    "compare": "Compare systems over operations and sizes.",
+    "list": "List systems, topologies, algorithms, operations.",
+    "show": "Say what a system is, and draw it.",
+}
+"""Command to its summary; the command ``x`` is the function ``command`` of the module ``topo.cli.x``."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"topo.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            hint = nearest(args[0], COMMANDS) or f"one of {', '.join(COMMANDS)}"
+            raise click.UsageError(f"command {args[0]!r} is unknown; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every command has its own --help, with examples.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="topo", message="%(prog)s %(version)s")
+@click.pass_context
+def topo(ctx: click.Context) -> None:
+    """Which fabric for this job, and why: collective communication on accelerator fabrics, simulated, with a
+    lower bound beside every time.
+
+    A SYSTEM is spelled NAME[:SHAPE][*COUNT][,key=value...], such as torus:4x4x4, tpu-v4:8x8x8 or 'dgx-h100*8', or
+    is a file (.yaml, .json, .graphml).
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

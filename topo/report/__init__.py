@@ -1,0 +1,1 @@
+"""Results as people read them: text blocks, tables, figures and drawings."""

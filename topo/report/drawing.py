@@ -1,0 +1,184 @@
+"""Pictures of fabrics: accelerators, switches and links, in a layout that a person recognises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from topo.fabric import ACCELERATOR, SWITCH, Fabric, FloatArray, IntArray
+from topo.report.layout import Layout, lay_out
+from topo.report.style import check_picture, save, styled
+from topo.units import format_bandwidth, format_time
+
+_SIZE = (9.0, 7.0)
+_LOOKS = (  # by kind of node: marker, fill, edge, word, its plural
+    ("o", "#ffffff", "#0072B2", "accelerator", "accelerators"),
+    ("s", "#333333", "#333333", "switch", "switches"),
+    ("D", "#bbbbbb", "#333333", "NIC", "NICs"),
+)
+_LINKS = (
+    ("#404040", "-"),
+    ("#D55E00", (0, (4, 1.5))),
+    ("#009E73", (0, (1, 1))),
+    ("#0072B2", (0, (6, 1.5, 1, 1.5))),
+)
+_MOST_LABELS = 80
+_CURVE = 24
+
+
+def draw(fabric: Fabric, path: Path, title: str = "") -> Path:
+    """Draw a fabric into an SVG, PNG or PDF file.
+
+    Raises
+    ------
+    TopoError
+        Another suffix, or a folder that is not there.
+    """
+    check_picture(path)
+    layout = lay_out(fabric)
+    with styled() as pyplot:
+        figure, axis = pyplot.subplots(figsize=_figure_size(layout))
+        axis.set_axis_off()
+        axis.set_aspect("equal")
+        scale = _scale(figure, layout)
+        for left, bottom, right, top, label in layout.boxes:
+            axis.add_patch(
+                pyplot.Rectangle(
+                    (left, bottom), right - left, top - bottom, fill=False, color="#999999", linewidth=0.8
+                )
+            )
+            axis.text((left + right) / 2, bottom, label, fontsize=7, color="#555555", ha="center", va="top")
+        _draw_links(axis, fabric, layout, scale)
+        _draw_nodes(axis, fabric, layout, scale)
+        heading = title or fabric.name
+        axis.set_title(heading + (f"\n{layout.note}" if layout.note else ""), fontsize=10)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3)
+        return save(figure, path)
+
+
+def _extent(layout: Layout) -> FloatArray:
+    place = layout.place[layout.drawn]
+    spread: FloatArray = place.max(axis=0) - place.min(axis=0) + 1.0
+    return spread
+
+
+def _figure_size(layout: Layout) -> tuple[float, float]:
+    width, height = _extent(layout)
+    scale = min(_SIZE[0] / width, _SIZE[1] / height)
+    return max(4.0, width * scale), max(1.8, height * scale) + 1.0
+
+
+def _scale(figure: Any, layout: Layout) -> float:
+    """Points per unit of the layout, about."""
+    width, height = _extent(layout)
+    inches = figure.get_size_inches()
+    return float(min(inches[0] / width, (inches[1] - 1.0) / height) * 72)
+
+
+def _draw_nodes(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None:
+    labels = int(layout.drawn.sum()) <= _MOST_LABELS
+    side = float(np.clip(0.5 * scale * _spacing(layout.place[layout.drawn]), 2.5, 26.0))
+    for number, (marker, fill, edge, words, plural) in enumerate(_LOOKS):
+        chosen = np.flatnonzero(layout.drawn & (fabric.kind == number))
+        if not len(chosen):
+            continue
+        total = int((fabric.kind == number).sum())
+        place = layout.place[chosen]
+        name = words if total == 1 else plural
+        axis.scatter(
+            *place.T, s=side**2, marker=marker, facecolor=fill, edgecolor=edge, linewidth=0.9, zorder=3
+        )
+        axis.scatter([], [], s=30, marker=marker, facecolor=fill, edgecolor=edge, label=f"{total:,} {name}")
+        if labels:
+            size = min(7.0, side / 2.4)
+            for node in chosen:
+                text = str(fabric.nodes[node])
+                if number == ACCELERATOR and size >= 4 and len(text) * size * 0.62 < side * 1.05:
+                    axis.text(*layout.place[node], text, fontsize=size, ha="center", va="center", zorder=4)
+                elif number == SWITCH and len(chosen) <= 24:
+                    axis.annotate(
+                        text,
+                        layout.place[node],
+                        (0, side / 2 + 2),
+                        textcoords="offset points",
+                        fontsize=6,
+                        ha="center",
+                        va="bottom",
+                        rotation=0 if len(chosen) <= 9 else 45,
+                        zorder=4,
+                    )
+
+
+def _spacing(place: FloatArray) -> float:
+    """Smallest distance between two drawn nodes of a kind, about."""
+    if len(place) < 2:
+        return 1.0
+    order = np.lexsort((place[:, 1], place[:, 0]))
+    near = [
+        float(np.hypot(*(place[order[k:]] - place[order[:-k]]).T).min()) for k in range(1, min(9, len(place)))
+    ]
+    other = np.lexsort((place[:, 0], place[:, 1]))
+    near += [
+        float(np.hypot(*(place[other[k:]] - place[other[:-k]]).T).min()) for k in range(1, min(9, len(place)))
+    ]
+    return min(near)
+
+
+def _draw_links(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None:
+    from matplotlib.collections import LineCollection
+
+    # A full-duplex cable is drawn once.
+    drawn = layout.drawn
+    visible = drawn[fabric.source] & drawn[fabric.target]
+    backwards = fabric.links_between(fabric.target, fabric.source)
+    links = np.flatnonzero(visible & ((fabric.source < fabric.target) | (backwards < 0)))
+    if not len(links):
+        return
+    classes, which = _classes(fabric, links)
+    thin = float(np.clip(60.0 / np.sqrt(len(links)) / 4, 0.25, 1.4))
+    for number, (bandwidth, latency, cables) in enumerate(classes):
+        color, line = _LINKS[min(number, len(_LINKS) - 1)]
+        chosen = links[which == number]
+        parallel = f"{cables} cables of " if cables > 1 else ""
+        label = f"{parallel}{format_bandwidth(bandwidth)}, {format_time(latency)}"
+        if number < len(_LINKS):
+            axis.plot([], [], color=color, linestyle=line, linewidth=1.2, label=label)
+        axis.add_collection(
+            LineCollection(
+                _curves(fabric, layout, chosen),
+                colors=color,
+                linestyles=[line],
+                linewidths=thin,
+                alpha=0.9 if len(links) < 300 else 0.5,
+                zorder=1,
+            )
+        )
+
+
+def _classes(fabric: Fabric, links: IntArray) -> tuple[list[tuple[float, float, int]], IntArray]:
+    """Links that are alike, the most frequent first, and the class of each; past the fourth all are one."""
+    table = np.stack([fabric.bandwidth / fabric.cables, fabric.latency, fabric.cables], axis=1)[links]
+    found, inverse, count = np.unique(table, axis=0, return_inverse=True, return_counts=True)
+    order = np.argsort(-count, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    classes = [(float(b), float(late), int(c)) for b, late, c in found[order].tolist()]
+    return classes, place[inverse.ravel()]
+
+
+def _curves(fabric: Fabric, layout: Layout, links: IntArray) -> list[FloatArray]:
+    """Polylines of links: straight ones of two points, bent ones as flat arcs that rise beside their ends."""
+    start, end = layout.place[fabric.source[links]], layout.place[fabric.target[links]]
+    t = np.linspace(0.0, 1.0, _CURVE)[:, None]
+    lines: list[FloatArray] = []
+    for a, b, off in zip(start, end, layout.bend[links], strict=True):
+        if not off:
+            lines.append(np.stack([a, b]))
+            continue
+        normal = np.asarray([a[1] - b[1], b[0] - a[0]])
+        lift = 4 / 3 * off * normal / np.hypot(*normal)
+        c, d = a + lift + 0.04 * (b - a), b + lift - 0.04 * (b - a)
+        lines.append((1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * c + 3 * t**2 * (1 - t) * d + t**3 * b)
+    return lines
