@@ -83,6 +83,10 @@ def fat_tree(
     ------
     TopoError
         Another shape, or an argument out of range.
+
+    Notes
+    -----
+    Source: see :func:`leaf_spine` and :func:`k_ary_fat_tree`.
     """
     sizes = checks.wholes(shape, "size of a fat tree")
     if len(sizes) == 2:

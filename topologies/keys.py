@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from topo.errors import CatalogueError, nearest
+from topo.errors import CatalogueError, TopoError, nearest
 from topo.units import parse_bandwidth, parse_count, parse_time
 
 
@@ -20,7 +20,7 @@ class Key:
     name : str
         As written before the equals sign.
     read : callable
-        From a value, text or number, to what the builder takes.
+        From the text to what the builder takes.
     values : str
         The form of its values, for people.
     default : str
@@ -32,14 +32,14 @@ class Key:
     """
 
     name: str
-    read: Callable[[Any], Any]
+    read: Callable[[str], Any]
     values: str
     default: str
     what: str
     argument: str = ""
 
 
-def bandwidths(value: Any) -> float | tuple[float, ...]:
+def bandwidths(text: str) -> float | tuple[float, ...]:
     """One bandwidth, or several separated by slashes as ``100GB/s/25GB/s``.
 
     Raises
@@ -47,10 +47,10 @@ def bandwidths(value: Any) -> float | tuple[float, ...]:
     UnitError
         Not a bandwidth.
     """
-    return _one_or_more(value, parse_bandwidth, _slashed_bandwidths)
+    return _one_or_more(parse_bandwidth, _slashed_bandwidths(text))
 
 
-def latencies(value: Any) -> float | tuple[float, ...]:
+def latencies(text: str) -> float | tuple[float, ...]:
     """One time, or several separated by slashes as ``1us/3us``.
 
     Raises
@@ -58,15 +58,21 @@ def latencies(value: Any) -> float | tuple[float, ...]:
     UnitError
         Not a time.
     """
-    return _one_or_more(value, latency, lambda text: text.split("/"))
+    return _one_or_more(latency, text.split("/"))
 
 
-def latency(value: Any) -> float:
-    """A time that may be zero."""
-    return parse_time(value, allow_zero=True)
+def latency(text: str) -> float:
+    """A time that may be zero.
+
+    Raises
+    ------
+    UnitError
+        Not a time.
+    """
+    return parse_time(text, allow_zero=True)
 
 
-def flag(value: Any) -> bool:
+def flag(text: str) -> bool:
     """``true`` or ``false``.
 
     Raises
@@ -75,13 +81,12 @@ def flag(value: Any) -> bool:
         Anything else.
     """
     words = {"true": True, "false": False}
-    text = str(value).lower()
-    if text not in words:
-        raise CatalogueError(f"{value!r} is neither true nor false", "write true or false")
-    return words[text]
+    if text.lower() not in words:
+        raise CatalogueError(f"{text!r} is neither true nor false", "write true or false")
+    return words[text.lower()]
 
 
-def ratio(value: Any) -> float:
+def ratio(text: str) -> float:
     """A ratio such as ``2``, ``1.5`` or ``7:1``.
 
     Raises
@@ -89,24 +94,14 @@ def ratio(value: Any) -> float:
     CatalogueError
         Not a positive number.
     """
-    above, colon, below = str(value).partition(":")
+    above, colon, below = text.partition(":")
     try:
         number = float(above) / (float(below) if colon else 1.0)
     except (ValueError, ZeroDivisionError):
         number = math.nan
     if not 0 < number < math.inf:
-        raise CatalogueError(f"{value!r} is no ratio above zero", "for example 2 or 7:1")
+        raise CatalogueError(f"{text!r} is no ratio above zero", "for example 2 or 7:1")
     return number
-
-
-def word(value: Any) -> str:
-    """Plain text."""
-    return str(value)
-
-
-def count(value: Any) -> int:
-    """A whole number above zero."""
-    return parse_count(value)
 
 
 BANDWIDTH = Key("bandwidth", parse_bandwidth, "50GB/s", "50GB/s", "of each link and direction")
@@ -117,8 +112,8 @@ IN_NETWORK = Key("in_network", flag, "true|false", "false", "multicast and reduc
 OVERSUBSCRIPTION = Key(
     "oversubscription", ratio, "2 or 7:1", "1", "bandwidth down over bandwidth up of a leaf switch"
 )
-SPINES = Key("spines", count, "16", "one per uplink of a leaf, at most 16", "spine switches")
-UNIT = Key("unit", count, "32", "as many as give a leaf 32 downlinks", "domains of a scalable unit")
+SPINES = Key("spines", parse_count, "16", "one per uplink of a leaf, at most 16", "spine switches")
+UNIT = Key("unit", parse_count, "32", "as many as give a leaf 32 downlinks", "domains of a scalable unit")
 NIC = Key("nic", parse_bandwidth, "50GB/s", "the system's own, or 50GB/s", "each accelerator's network interface")
 NIC_LATENCY = Key(
     "nic_latency", latency, "1us", "the system's own, or 1us", "from an accelerator to its leaf switch"
@@ -126,9 +121,9 @@ NIC_LATENCY = Key(
 SWITCH_LATENCY = Key(
     "switch_latency", latency, "450ns", "the system's own, or nic_latency", "between two scale-out switches"
 )
-RAILS = Key("rails", count, "8", "one per accelerator of a domain", "leaf switches of a scalable unit")
-SCALE_OUT = Key("scale_out", word, "rail-fat-tree|leaf-spine|switch", "the system's own, or rail-fat-tree", "network")
-FAILED = Key("failed", word, "a-b+c-d or 3@seed7", "none", "cables that are gone, by their ends or at random")
+RAILS = Key("rails", parse_count, "8", "one per accelerator of a domain", "leaf switches of a scalable unit")
+SCALE_OUT = Key("scale_out", str, "rail-fat-tree|leaf-spine|switch", "the system's own, or rail-fat-tree", "network")
+FAILED = Key("failed", str, "a-b+c-d or 3@seed7", "none", "cables that are gone, by their ends or at random")
 
 NETWORK_KEYS = (SCALE_OUT, NIC, NIC_LATENCY, SWITCH_LATENCY, OVERSUBSCRIPTION, RAILS, UNIT, SPINES)
 """Keys of the network that ``*COUNT`` adds."""
@@ -142,7 +137,7 @@ def per(what: str) -> tuple[Key, Key]:
     )
 
 
-def read(name: str, keys: Iterable[Key], options: dict[str, Any]) -> dict[str, Any]:
+def read(name: str, keys: Iterable[Key], options: Mapping[str, str]) -> dict[str, Any]:
     """Arguments of a builder from the options behind a name.
 
     Parameters
@@ -151,7 +146,7 @@ def read(name: str, keys: Iterable[Key], options: dict[str, Any]) -> dict[str, A
         What the options belong to, for messages.
     keys : iterable of Key
         The keys it knows.
-    options : dict
+    options : mapping
         Values by key.
 
     Raises
@@ -161,17 +156,16 @@ def read(name: str, keys: Iterable[Key], options: dict[str, Any]) -> dict[str, A
     """
     known = {key.name: key for key in keys}
     arguments: dict[str, Any] = {}
-    for option, value in options.items():
+    for option, text in options.items():
         if option not in known:
             raise unknown_key(name, option, known)
-        key = known[option]
         if option == IN_NETWORK.name:
             for other in (MULTICAST.name, REDUCE.name):
                 if other in options:
                     raise CatalogueError(f"{name}: {option} and {other} are both given", "leave one out")
-                arguments[other] = key.read(value)
+                arguments[other] = _value(known[option], text)
         else:
-            arguments[key.argument or key.name] = key.read(value)
+            arguments[known[option].argument or option] = _value(known[option], text)
     return arguments
 
 
@@ -182,16 +176,17 @@ def unknown_key(name: str, option: str, known: Iterable[str]) -> CatalogueError:
     return CatalogueError(f"{name} has no key {option!r}", hint)
 
 
-def _one_or_more(
-    value: Any, parse: Callable[[Any], float], split: Callable[[str], list[str]]
-) -> float | tuple[float, ...]:
-    if isinstance(value, str):
-        parts: Sequence[Any] = split(value)
-    elif isinstance(value, Sequence):
-        parts = value
-    else:
-        parts = [value]
-    return parse(parts[0]) if len(parts) == 1 else tuple(parse(part) for part in parts)
+def _value(key: Key, text: str) -> Any:
+    try:
+        return key.read(text)
+    except TopoError as error:
+        if error.message.startswith(key.name):
+            raise
+        raise type(error)(f"{key.name}={text}: {error.message}", error.hint) from None
+
+
+def _one_or_more(parse: Callable[[str], float], parts: list[str]) -> float | tuple[float, ...]:
+    return parse(parts[0]) if len(parts) == 1 else tuple(map(parse, parts))
 
 
 def _slashed_bandwidths(text: str) -> list[str]:

@@ -24,6 +24,7 @@ _FILE = re.compile(
 )
 _HEAD = re.compile(r"(?P<name>[^:*]*)(?::(?P<shape>[^*]*))?(?:\*(?P<count>.*))?", re.DOTALL)
 _MOST_COPIES = 1_000_000
+_BANDWIDTHS = (keys.BANDWIDTH.name, keys.NIC.name)
 _FORM = "a name is NAME[:SHAPE][*COUNT][,key=value...], for example torus:4x4x4,bandwidth=100GB/s"
 
 
@@ -49,7 +50,7 @@ class Name:
     name: str
     shape: str = ""
     count: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def suffix(self) -> str:
@@ -66,13 +67,13 @@ def parse(text: str) -> Name:
     CatalogueError
         Not of the form; a key without a value or given twice; a count that is no whole number above zero.
     """
-    if not isinstance(text, str) or not text.strip():
+    if not text.strip():
         raise CatalogueError(f"{text!r} is no system name", _FORM)
     head, *rest = (part.strip() for part in text.strip().split(","))
     match = _FILE.fullmatch(head) or _HEAD.fullmatch(head)
     if match is None or not match["name"].strip():
         raise CatalogueError(f"{text!r} has no name before the shape", _FORM)
-    options: dict[str, Any] = {}
+    options: dict[str, str] = {}
     for part in rest:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key or not value:
@@ -95,7 +96,7 @@ def load(name: str, **options: Any) -> System:
         ``NAME[:SHAPE][*COUNT][,key=value...]``: a bare topology such as ``torus:4x4x4``, a machine of the
         catalogue such as ``dgx-h100*4``, or a file (``.yaml``, ``.json``: a machine; ``.graphml``: a graph).
     options
-        Further keys, as text or numbers in SI units.
+        Further keys: text, or numbers in SI units and sequences of them.
 
     Returns
     -------
@@ -107,20 +108,18 @@ def load(name: str, **options: Any) -> System:
     TopoError
         Unknown name, shape or key, with the nearest ones; a value out of range; a fabric that falls apart.
     """
-    wanted = parse(name)
-    if options:
-        for key, value in options.items():
-            if key in wanted.options:
-                raise CatalogueError(f"{name!r}: {key} is given twice", "give it once")
-            wanted.options[key] = value
-        shown = "".join(f",{key}={value}" for key, value in options.items())
-        wanted = replace(wanted, text=wanted.text + shown)
-    given = dict(wanted.options)
-    failed = given.pop(keys.FAILED.name, None)
-    system = _system(replace(wanted, options=given))
+    if not isinstance(name, str):
+        raise CatalogueError(f"a {type(name).__name__} is no system name", _FORM)
+    wanted = parse(",".join([name, *(f"{key}={_text(key, value)}" for key, value in options.items())]))
+    failed = wanted.options.get(keys.FAILED.name)
     if failed is None:
-        return system
-    return replace(system, fabric=remove(system.fabric, str(failed)))
+        return _system(wanted)
+    whole = {key: value for key, value in wanted.options.items() if key != keys.FAILED.name}
+    head = wanted.text.partition(",")[0]
+    text = ",".join([head, *(f"{key}={value}" for key, value in whole.items())])
+    system = _system(replace(wanted, text=text, options=whole))
+    damaged = remove(system.fabric, failed)
+    return replace(system, name=wanted.text, fabric=replace(damaged, name=wanted.text, cache={}))
 
 
 def names() -> tuple[str, ...]:
@@ -140,8 +139,7 @@ def _system(wanted: Name) -> System:
         known = names()
         hint = nearest(wanted.name, known) or "'topo list' shows all names"
         raise CatalogueError(f"unknown system {wanted.name!r}", hint)
-    options = {key: _text(value) for key, value in wanted.options.items()}
-    system = catalogue.load_system(wanted.name, wanted.shape or None, wanted.count or 1, options)
+    system = catalogue.load_system(wanted.name, wanted.shape or None, wanted.count or 1, wanted.options)
     return replace(system, name=wanted.text, fabric=replace(system.fabric, name=wanted.text, cache={}))
 
 
@@ -151,8 +149,8 @@ def _bare(wanted: Name) -> Fabric:
     own = [key.name for key in topology.keys] if topology else []
     # Where a family has such a key of its own, the key is the family's.
     joining = [key.name for key in keys.NETWORK_KEYS if key.name not in own]
-    mine: dict[str, Any] = {}
-    network: dict[str, Any] = {}
+    mine: dict[str, str] = {}
+    network: dict[str, str] = {}
     for key, value in wanted.options.items():
         if key in own:
             mine[key] = value
@@ -166,7 +164,7 @@ def _bare(wanted: Name) -> Fabric:
             )
         else:
             network[key] = value
-    domain = topology.fabric(wanted.shape, mine, wanted.text) if topology else _graph(wanted)
+    domain = topology.fabric(wanted.shape, mine, f"{wanted.name}:{wanted.shape}") if topology else _graph(wanted)
     if wanted.count is None or wanted.count == 1:
         return replace(domain, name=wanted.text, cache={})
     return join(domain, wanted.count, _network(wanted.name, network), wanted.text)
@@ -177,16 +175,16 @@ def _graph(wanted: Name) -> Fabric:
 
     if wanted.shape:
         raise CatalogueError(f"{wanted.text}: a graph has no shape", "leave out what follows the colon")
-    return Fabric.from_networkx(read_graphml(Path(wanted.name)), wanted.text)
+    return Fabric.from_networkx(read_graphml(Path(wanted.name)), wanted.name)
 
 
-def _network(name: str, options: Mapping[str, Any]) -> Network:
+def _network(name: str, options: Mapping[str, str]) -> Network:
     fields = {
         keys.SCALE_OUT.name: "kind",
         keys.NIC.name: "bandwidth",
         keys.NIC_LATENCY.name: "latency",
     }
-    values = keys.read(name, keys.NETWORK_KEYS, dict(options))
+    values = keys.read(name, keys.NETWORK_KEYS, options)
     return Network(**{fields.get(key, key): value for key, value in values.items()})
 
 
@@ -201,6 +199,13 @@ def _count(text: str, written: str | None) -> int | None:
     return int(stripped)
 
 
-def _text(value: Any) -> str:
-    """A value as the catalogue reads it: text, or of a flag its word."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _text(key: str, value: Any) -> str:
+    """A value as it would be written behind a name."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        unit = "B/s" if key in _BANDWIDTHS else "s" if key.endswith("latency") else ""
+        return repr(value).removesuffix(".0") + unit
+    if isinstance(value, (list, tuple)):
+        return "/".join(_text(key, one) for one in value)
+    return str(value)

@@ -12,6 +12,7 @@ from typing import Any
 
 from topo.errors import CatalogueError, nearest
 from topo.fabric import Fabric
+from topo.units import parse_count
 from topologies import keys
 from topologies.binary_tree import binary_tree
 from topologies.dragonfly import dragonfly
@@ -80,7 +81,7 @@ class Topology:
             raise CatalogueError(f"{self.name}:{shape}: wrong number of dimensions ({len(numbers)})", hint)
         return numbers
 
-    def fabric(self, shape: str, options: Mapping[str, Any], name: str = "") -> Fabric:
+    def fabric(self, shape: str, options: Mapping[str, str], name: str = "") -> Fabric:
         """Build and compile.
 
         Parameters
@@ -88,7 +89,7 @@ class Topology:
         shape : str
             What follows the colon.
         options : mapping
-            Values by key, as text or numbers.
+            Values by key.
         name : str
             Of the fabric.
 
@@ -98,7 +99,7 @@ class Topology:
             A wrong shape, an unknown key, or a value out of range.
         """
         numbers = self.numbers(shape)
-        arguments = keys.read(self.name, self.keys, dict(options))
+        arguments = keys.read(self.name, self.keys, options)
         built = self.builder(*(numbers if self.spread else (numbers,)), **arguments)
         return built if isinstance(built, Fabric) else Fabric.from_networkx(built, name)
 
@@ -180,7 +181,7 @@ TOPOLOGIES: dict[str, Topology] = {
             3,
             (
                 *keys.per("class (host/local/global)"),
-                Key("global_links", keys.count, "2", "the fewest that join all groups", "global ports of a router"),
+                Key("global_links", parse_count, "2", "the fewest that join all groups", "global ports of a router"),
             ),
             "groups of fully joined routers, every two groups joined",
             ("dragonfly:5x2x2", "dragonfly:3x4x1,global_links=2"),

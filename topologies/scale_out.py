@@ -32,7 +32,7 @@ ALIASES = {
     "dcn": "leaf-spine",
 }
 """Other names of the same graphs."""
-MOST_LINKS = 40_000_000
+MOST_LINKS = 16_000_000
 
 
 @dataclass(frozen=True)
