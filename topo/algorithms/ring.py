@@ -82,15 +82,25 @@ class Rings:
         return self._add(builder, bytes, pieces, after, reduce=False)
 
 
+def folded_places(length: int) -> IntArray:
+    """Place of each node of a line in the ring 0, 2, 4 ... 5, 3, 1, whose steps are two links at most."""
+    node = np.arange(length)
+    return np.where(node % 2 == 0, node // 2, length - (node + 1) // 2)
+
+
 def ring_order(site: Site) -> IntArray:
     """Ranks of the group in the order of a ring.
 
-    On a grid a boustrophedon, so that neighbours in the ring are neighbours in the fabric; elsewhere rank order,
-    which keeps scale-up domains together.
+    On a grid a walk over neighbours: boustrophedon where dimension 0 wraps; on a plain mesh a walk that closes if
+    there is one, and on a line the line folded.  Elsewhere rank order, which keeps scale-up domains together.
     """
     grid = site.grid
     if grid is None:
         return np.arange(len(site.ranks))
+    if not any(grid.wrap) and not grid.twisted:
+        closed = _closed_walk(grid)
+        if closed is not None:
+            return closed
     place = grid.coordinates(np.arange(grid.size))
     turned = place.copy()
     for d in range(1, len(grid.shape)):
@@ -98,6 +108,21 @@ def ring_order(site: Site) -> IntArray:
         backwards = place[:, :d].sum(axis=1) % 2 == 1 if d == 1 else _walk(place, grid.shape, d) % 2 == 1
         turned[backwards, d] = grid.shape[d] - 1 - place[backwards, d]
     return np.lexsort(tuple(turned[:, d] for d in reversed(range(len(grid.shape)))))
+
+
+def _closed_walk(grid: Grid) -> IntArray | None:
+    """A ring through a line (folded) or a plane of even size without wraps; None for others."""
+    sides = [grid.shape[d] for d in grid.dimensions]
+    if len(sides) == 1:
+        return np.argsort(folded_places(sides[0]))
+    if len(sides) != 2 or (sides[0] % 2 and sides[1] % 2):
+        return None
+    number = np.arange(grid.size).reshape(sides)
+    if sides[0] % 2:
+        number = number.T
+    # Down the first column's neighbours to and fro, and home along the first column.
+    rows = [row[1:] if i % 2 == 0 else row[:0:-1] for i, row in enumerate(number)]
+    return np.concatenate([*rows, number[::-1, 0]])
 
 
 def _walk(place: IntArray, shape: tuple[int, ...], depth: int) -> IntArray:
