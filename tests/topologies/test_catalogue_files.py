@@ -177,7 +177,39 @@ def test_a_value_without_source_or_confidence_is_refused(tmp_path: Path, word: s
             r"chip.memory.confidence is 'sure'; use datasheet, paper, analyst, estimate or memory",
         ),
         ("rule: full_mesh", "rule: ful_mesh", r"unknown builder 'ful_mesh'; did you mean 'full_mesh'"),
-        ("links_per_pair: 2", "links: 2", r"the builder full_mesh does not take its parameters"),
+        (
+            "links_per_pair: 2",
+            "links: 2",
+            r"scale_up.builder full_mesh cannot be drawn: .*unexpected keyword argument 'links'",
+        ),
+        (
+            "parameters: {n: 4",
+            "parameters: {n: x",
+            r"scale_up.builder: accelerators of a full mesh 'x' is not a",
+        ),
+        ("rule: full_mesh", "rule: switched_planes", r"scale_up.builder switched_planes cannot be drawn"),
+        (
+            "rule: full_mesh",
+            "rule: dojo",
+            r"scale_up.builder dojo cannot be drawn: it lacks 'tile_edge_bandwidth'",
+        ),
+        ("rule: full_mesh", "rule: ub_clos", r"scale_up.builder ub_clos cannot be drawn: it lacks 'planes'"),
+        (
+            "scale_up:\n",
+            "shape: {kind: wafer, source: sheet, confidence: estimate}\nscale_up:\n",
+            r"shape has no blocks, which wafer needs",
+        ),
+        (
+            "scale_up:\n",
+            "shape: {kind: torus-slice, default: 4x4, largest: big, wrap: full-length, source: sheet, "
+            "confidence: estimate}\nscale_up:\n",
+            r"shape has largest 'big', which is not of the form 16x16",
+        ),
+        (
+            "scale_up:\n",
+            "shape: {kind: heap, default: '8', source: sheet, confidence: estimate}\nscale_up:\n",
+            r"cannot be drawn: it lacks 'n_endpoints'",
+        ),
         (
             "links_per_pair: 2",
             "links_per_pair: 1",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topo.errors import CatalogueError, nearest
+from topo.errors import CatalogueError, FabricError, nearest
 from topo.fabric import Fabric
 from topo.system import Chip, ScaleOut, ScaleUp, System, Wafer
 from topo.units import parse_bandwidth, parse_count, parse_time
@@ -52,8 +52,20 @@ def assemble(
     from topologies.catalogue.sane import check_graph
 
     own = document.data["name"]
-    plan = plans.make(own, system, shape, options)
-    domain = _domain(document, plan, own)
+    rule = document.place(("scale_up", "builder"))
+    try:
+        plan = plans.make(own, system, shape, options)
+        domain = _domain(document, plan, own)
+    except (KeyError, TypeError, ValueError) as error:
+        missing = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CatalogueError(
+            f"{rule}: scale_up.builder {system.scale_up.builder.rule} cannot be drawn: {missing}",
+            "compare it with a system of the catalogue that has the same rule",
+        ) from None
+    except FabricError as error:
+        if shape or options:
+            raise
+        raise CatalogueError(f"{rule}: scale_up.builder: {error.message}", error.hint) from None
     if not plan.changed and not plan.blocks:
         check_graph(document, system, _sent(domain), plan.whole)
     copies = count * plan.copies
@@ -121,12 +133,7 @@ def _domain(document: Document, plan: Plan, name: str) -> Fabric:
             f"{place}: unknown builder {plan.rule!r}",
             nearest(plan.rule, BUILD_RULES) or f"use {', '.join(BUILD_RULES)}",
         )
-    try:
-        graph = BUILD_RULES[plan.rule](**plan.parameters, **_rates(document, plan))
-    except TypeError as error:
-        raise CatalogueError(
-            f"{place}: the builder {plan.rule} does not take its parameters, {error}"
-        ) from None
+    graph = BUILD_RULES[plan.rule](**plan.parameters, **_rates(document, plan))
     return graph if isinstance(graph, Fabric) else Fabric.from_networkx(graph, name=name)
 
 

@@ -5,9 +5,10 @@ This module loads pydantic: import it inside functions.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+import re
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, StrictBool, StrictInt, ValidationError
+from pydantic import BaseModel, Field, StrictBool, StrictInt, ValidationError, model_validator
 
 from topo.errors import CatalogueError, nearest
 from topo.system import CONFIDENCES
@@ -112,6 +113,22 @@ class Shape(Sourced):
     cube: Annotated[StrictInt, Field(gt=1)] | None = None
     twist: StrictBool = False
     blocks: Text | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = {"torus-slice": ("default", "largest", "wrap"), "wafer": ("blocks",)}
+        missing = [key for key in needed.get(self.kind, ("default",)) if getattr(self, key) is None]
+        if self.wrap == "whole-cubes" and self.cube is None:
+            missing.append("cube")
+        if missing:
+            raise ValueError(f"has no {missing[0]}, which {self.kind} needs")
+        form, example = {
+            "whole-cubes": (r"[1-9]\d{0,6} chips", "4096 chips"),
+            "full-length": (r"[1-9]\d{0,3}(x[1-9]\d{0,3})*", "16x16"),
+        }.get(self.wrap or "", ("", ""))
+        if form and not re.fullmatch(form, self.largest or "", re.ASCII):
+            raise ValueError(f"has largest {self.largest!r}, which is not of the form {example}")
+        return self
 
     @property
     def said(self) -> str:
