@@ -227,7 +227,10 @@ def accept(f: int, rows: Any, ends: Any, now: float) -> bool:
         rows[f].remaining = max(rows[f].remaining - rows[f].rate * (now - rows[f].since), 0.0)
     rows[f].since = now
     rows[f].rate = rate
-    ends[f] = now + rows[f].remaining / rate if rate > 0.0 else np.inf
+    if rows[f].remaining <= 0.0:
+        ends[f] = now
+    else:
+        ends[f] = now + rows[f].remaining / rate if rate > 0.0 else np.inf
     return True
 
 
@@ -590,11 +593,12 @@ def advance(
         if numbers[EVENTS] >= most_events:
             return REACHED
         now = next_moment(tops, heap, numbers)
-        if now > until:
+        if now > until * (1 + TIE):
             clock[0] = max(clock[0], until)
             return REACHED
         if now == np.inf:
             return STALLED
+        now = min(now, until)
         clock[0] = now
         numbers[EVENTS] += 1
         limit = now * (1 + TIE)

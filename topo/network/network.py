@@ -5,15 +5,15 @@ Between two SimPy events the network advances in array code; SimPy sees one even
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import simpy
 
 from topo.errors import NetworkError
 from topo.fabric import Fabric, FloatArray, IntArray
+from topo.network.driver import Driver
 from topo.network.program import Program, compile_program
 from topo.network.solver import FluidSolver, Job
 from topo.schedule import Schedule
@@ -96,9 +96,13 @@ class Network:
         self.env = env
         self.solver = FluidSolver(capacity, certify=certify)
         self.solver.now = env.now
-        self._waiting: dict[int, simpy.Event] = {}
-        self._news = env.event()
-        env.process(self._run())
+        self._waiting: list[tuple[Job, simpy.Event]] = []
+        self._driver = Driver.of(env)
+
+    @property
+    def busy(self) -> bool:
+        """Whether some schedule is unfinished."""
+        return bool(self._waiting)
 
     def start(
         self, schedule: Schedule, *, ranks: IntArray | None = None, barrier: bool = False
@@ -118,14 +122,11 @@ class Network:
 
     def start_program(self, program: Program) -> simpy.Event:
         """Start a compiled program now."""
-        self._catch_up()
+        self._driver.catch_up(self)
         done = self.env.event()
-        job = self.solver.add(program)
-        if job.finish < np.inf:
-            self._succeed(job, done)
-        else:
-            self._waiting[job.number] = done
-        self._tell()
+        self._waiting.append((self.solver.add(program), done))
+        self.report()
+        self._driver.wake(self)
         return done
 
     def set_bandwidth(self, a: Hashable, b: Hashable, bytes_per_second: float) -> None:
@@ -136,43 +137,14 @@ class Network:
         link = int(self.fabric.links_between(np.asarray([names[a]]), np.asarray([names[b]]))[0])
         if link < 0:
             raise NetworkError(f"no link from {a} to {b} in {self.fabric.name}")
-        self._catch_up()
+        self._driver.catch_up(self)
         self.solver.set_capacity(link, bytes_per_second)
-        self._tell()
+        self._driver.wake(self)
 
-    def _catch_up(self) -> None:
-        while self.solver.now < self.env.now:
-            self._finish(self.solver.advance(self.env.now))
-
-    def _tell(self) -> None:
-        news, self._news = self._news, self.env.event()
-        news.succeed()
-
-    def _succeed(self, job: Job, done: simpy.Event) -> None:
-        done.succeed(Outcome(job.start, job.finish, job.row_finish, job.program))
-
-    def _finish(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            self._succeed(job, self._waiting.pop(job.number))
-
-    def _run(self) -> Generator[simpy.Event, Any, None]:
-        while True:
-            if not self._waiting:
-                yield self._news
-                continue
-            horizon = self.env.peek()
-            if horizon > self.env.now:
-                # Nobody else acts before the horizon: run ahead of the clock, then let it catch up.
-                finished = self.solver.advance(horizon)
-                yield self.env.timeout(self.solver.now - self.env.now)
-                self._finish(finished)
-            else:
-                moment = self.solver.next_event()
-                news = self._news
-                if moment < np.inf:
-                    yield news | self.env.timeout(max(moment - self.env.now, 0.0))
-                else:
-                    yield news
-                self._catch_up()
-                if moment <= self.env.now:
-                    self._finish(self.solver.advance(self.env.now))
+    def report(self) -> None:
+        """Succeed the events of the schedules that have finished by now."""
+        over = [entry for entry in self._waiting if entry[0].finish < np.inf]
+        if over:
+            self._waiting = [entry for entry in self._waiting if entry[0].finish == np.inf]
+        for job, done in over:
+            done.succeed(Outcome(job.start, job.finish, job.row_finish, job.program))

@@ -89,6 +89,7 @@ class FluidSolver:
         self.events = 0
         self.skipped = 0
         self.jobs: list[Job] = []
+        self._unfinished: dict[int, int] = {}
         self._serial = 0
         self._pending: list[tuple[float, int, IntArray]] = []
         self._rates: dict[bytes, FloatArray] = {}
@@ -122,6 +123,12 @@ class FluidSolver:
         self._take_back()
         self._settle()
         old = [j for j in self.jobs if j.finish == np.inf]
+        if not program.rows:
+            # Nothing to move, as in an all-to-all of empty blocks.
+            job.finish = self.now
+            self._unfinished[job.number] = 0
+            self.jobs.append(job)
+            return job
         self.jobs = [*old, job]
         self._join(job)
         return job
@@ -237,9 +244,9 @@ class FluidSolver:
             moment = self.next_event()
             if moment == np.inf and until == np.inf:
                 raise NetworkError(self._stalled(), "give those links capacity, or route around them")
-            if moment > until:
+            if moment > until * (1 + TIE):
                 break
-            finished = self._step(moment)
+            finished = self._step(min(moment, until))
             if finished:
                 return finished
             if self.skip_repeats:
@@ -274,7 +281,7 @@ class FluidSolver:
                     self._take_back()
                     raise NetworkError(self._stalled(), "give those links capacity, or route around them")
                 solver.clock[0] = until
-            if solver.next_event() > until or word == kernel.STALLED:
+            if solver.next_event() > until * (1 + TIE) or word == kernel.STALLED:
                 self.now = max(self.now, until) if until < np.inf else self.now
                 return []
 
@@ -476,8 +483,9 @@ class FluidSolver:
                     self._rates.clear()
                 self._rates[key] = known
             self.rate = known
-        with np.errstate(divide="ignore"):
-            self.ends = self.now + self.remaining / self.rate
+        left = np.full(len(self.rate), np.inf)
+        np.divide(self.remaining, self.rate, out=left, where=self.rate > 0)
+        self.ends = self.now + np.where(self.remaining > 0, left, 0.0)
 
     # ----------------------------------------------------------------------------------- skipping repeats
 

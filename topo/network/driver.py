@@ -1,0 +1,113 @@
+"""The driver: moves the solvers of all Networks of a SimPy environment through its time.
+
+Between two SimPy events nobody else acts, so the solvers may run ahead of the clock up to the next event.  Several
+Networks in one environment advance in turn, the one with the earliest event first and never beyond the next event
+of another, so that none is ever ahead of a schedule that finishes elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from typing import Any, Protocol
+
+import simpy
+
+from topo.errors import NetworkError
+from topo.network.solver import FluidSolver
+
+
+class Driven(Protocol):
+    """What the driver asks of a Network."""
+
+    solver: FluidSolver
+
+    @property
+    def busy(self) -> bool:
+        """Whether some schedule is unfinished."""
+
+    def report(self) -> None:
+        """Succeed the events of the schedules that have finished by now."""
+
+
+class Driver:
+    """The one process that all Networks of an environment share."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.env = env
+        self.networks: list[Driven] = []
+        self.news = env.event()
+        env.process(self._run())
+
+    @classmethod
+    def of(cls, env: simpy.Environment) -> Driver:
+        """The driver of an environment; it is kept there, and goes with it."""
+        found: Driver = vars(env).setdefault("_topo_driver", None) or cls(env)
+        vars(env)["_topo_driver"] = found
+        return found
+
+    def wake(self, network: Driven) -> None:
+        """There is something to do for a Network."""
+        if network not in self.networks:
+            self.networks.append(network)
+        if not self.news.triggered:
+            self.news.succeed()
+
+    def catch_up(self, network: Driven) -> None:
+        """Bring a Network to the present, all events of this moment included.
+
+        Raises
+        ------
+        NetworkError
+            The Network has run ahead, because it was called from outside while no event was pending.
+        """
+        solver, now = network.solver, self.env.now
+        if solver.now > now:
+            raise NetworkError(
+                f"the network has already run ahead to {solver.now} s, the clock stands at {now} s",
+                "call it from SimPy processes, or between calls of env.run()",
+            )
+        while solver.advance(now):
+            pass
+        network.report()
+
+    def _run(self) -> Generator[simpy.Event, Any, None]:
+        env = self.env
+        while True:
+            self.networks = [network for network in self.networks if network.busy]
+            if not self.networks:
+                self.news = env.event()
+                yield self.news
+            # Let everybody else act first who acts now.
+            while env.peek() <= env.now:
+                yield env.timeout(0.0)
+            for network in self.networks:
+                self.catch_up(network)
+            if env.peek() <= env.now:
+                continue
+            moment = self._run_ahead(env.peek())
+            yield self._at(moment)
+            for network in self.networks:
+                self.catch_up(network)
+
+    def _run_ahead(self, horizon: float) -> float:
+        """Advance all solvers to the horizon, or to the first end of a schedule; the answer is that moment."""
+        while True:
+            following = [network.solver.next_event() for network in self.networks]
+            first = min(range(len(following)), key=following.__getitem__)
+            others = min((t for i, t in enumerate(following) if i != first), default=math.inf)
+            if following[first] > horizon:
+                return horizon
+            solver = self.networks[first].solver
+            if solver.advance(min(horizon, others)):
+                return solver.now
+
+    def _at(self, moment: float) -> simpy.Event:
+        """A timeout that ends at exactly this moment, without the rounding of a difference."""
+        now = self.env.now
+        delay = moment - now
+        while now + delay < moment:
+            delay = math.nextafter(delay, math.inf)
+        while now + delay > moment:
+            delay = math.nextafter(delay, 0.0)
+        return self.env.timeout(delay)
