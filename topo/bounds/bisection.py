@@ -6,11 +6,11 @@ from itertools import combinations
 
 import numpy as np
 
+from topo.bounds.distances import hops_from
 from topo.bounds.elementary_cuts import slab_table, window_flows
 from topo.bounds.group import Group
 from topo.bounds.symmetry import lattice_of, twin_classes, uniform_grid
 from topo.fabric import ACCELERATOR, BoolArray, Fabric
-from topo.routing import distances_to
 
 _ENUMERATED = 12
 
@@ -106,12 +106,12 @@ def _diameter(fabric: Fabric) -> int:
         return int(regular.span(np.ones(len(regular.grid.shape))))
     nodes = fabric.accelerators
     if lattice_of(fabric) is not None:
-        return int(distances_to(fabric, int(nodes[0]))[nodes].max())
+        return int(hops_from(fabric, int(nodes[0]))[nodes].max())
     two_way = np.asarray(fabric.links_between(fabric.target, fabric.source) >= 0).all()
     if two_way:
         return _fringe_diameter(fabric)
     first = np.unique(twin_classes(fabric, nodes), return_index=True)[1]
-    return max(int(distances_to(fabric, int(node))[nodes].max()) for node in nodes[first])
+    return max(int(hops_from(fabric, int(node))[nodes].max()) for node in nodes[first])
 
 
 def _fringe_diameter(fabric: Fabric) -> int:
@@ -123,14 +123,14 @@ def _fringe_diameter(fabric: Fabric) -> int:
     """
     nodes = fabric.accelerators
     group = Group(fabric, np.arange(fabric.ranks))
-    first = distances_to(fabric, int(nodes[0]))
+    first = hops_from(fabric, int(nodes[0]))
     a = int(nodes[first[nodes].argmax()])
-    from_a = distances_to(fabric, a)
+    from_a = hops_from(fabric, a)
     b = int(nodes[from_a[nodes].argmax()])
     longest = int(from_a[nodes].max())
-    from_b = distances_to(fabric, b)
+    from_b = hops_from(fabric, b)
     middle = np.flatnonzero((from_a + from_b == longest) & (from_a == longest // 2))
-    reach = distances_to(fabric, int(middle[0]))
+    reach = hops_from(fabric, int(middle[0]))
     classes = twin_classes(fabric, group.nodes)
     done: set[int] = set()
     for rank in np.argsort(-reach[nodes], kind="stable"):
@@ -139,5 +139,5 @@ def _fringe_diameter(fabric: Fabric) -> int:
         if int(classes[rank]) in done:
             continue
         done.add(int(classes[rank]))
-        longest = max(longest, int(distances_to(fabric, int(nodes[rank]))[nodes].max()))
+        longest = max(longest, int(hops_from(fabric, int(nodes[rank]))[nodes].max()))
     return longest

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from topo.fabric import Fabric, IntArray
+from topo.fabric import Fabric, FloatArray, IntArray
 
 _SHOWN = 8
 
@@ -27,12 +25,15 @@ class Bound:
         One sentence by which a reader can check the bound.
     data : dict
         The numbers behind the sentence, fit for JSON: node labels of a cut, its cables, volumes.
+    lengths : float array [links], optional
+        The links that bind: 1 (or the dual length) on each link whose bandwidth enters the bound.
     """
 
     seconds: float
     kind: str
     certificate: str
     data: dict[str, Any] = field(default_factory=dict, compare=False)
+    lengths: FloatArray | None = field(default=None, compare=False, repr=False)
 
 
 def node_labels(fabric: Fabric, nodes: IntArray) -> list[str]:
@@ -51,14 +52,3 @@ def listed(labels: Sequence[str], what: str = "") -> str:
 def plural(count: int, noun: str) -> str:
     """``1 rank``, ``2 ranks``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def cut_cables(fabric: Fabric, inside: np.ndarray) -> list[str]:
-    """Labels of the links that leave a node set, each ``a -> b``.
-
-    Parameters
-    ----------
-    inside : bool array [nodes]
-    """
-    crossing = np.flatnonzero(inside[fabric.source] & ~inside[fabric.target])
-    return [fabric.link_label(int(link)) for link in crossing]

@@ -36,6 +36,7 @@ def capacity_bound(collective: Collective, group: Group) -> Bound | None:
         f"bytes times links on their shortest ways come to {format_bytes(work)} and all {fabric.links} links "
         f"together carry {format_bandwidth(total)}; the last bytes travel {format_time(least)}",
         {"link_bytes": work, "capacity_Bps": total, "links": fabric.links, "latency_s": least},
+        np.ones(fabric.links),
     )
 
 

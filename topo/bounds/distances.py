@@ -6,8 +6,7 @@ import numpy as np
 
 from topo.bounds.group import Group
 from topo.bounds.symmetry import lattice_of, twin_classes, uniform_grid
-from topo.fabric import Fabric, FloatArray, IntArray
-from topo.routing import distances_to
+from topo.fabric import Fabric, FloatArray, IntArray, spread
 
 AFFORDABLE = 1_500_000
 """Links times sources that one relaxation may touch."""
@@ -44,6 +43,21 @@ def from_nodes(fabric: Fabric, nodes: IntArray, weight: FloatArray, backwards: b
     start = np.full((len(fabric.nodes), len(nodes)), np.inf)
     start[nodes, np.arange(len(nodes))] = 0.0
     return relaxed(fabric, start, weight, backwards)
+
+
+def hops_from(fabric: Fabric, node: int) -> IntArray:
+    """Fewest links from a node to every node that it reaches, -1 elsewhere [nodes]."""
+    pointer, order = fabric.outgoing
+    hops = np.full(len(fabric.nodes), -1, dtype=np.int64)
+    hops[node] = level = 0
+    frontier = np.asarray([node])
+    while len(frontier):
+        level += 1
+        found = fabric.target[order[spread(pointer, frontier)]]
+        found = found[hops[found] < 0]
+        hops[found] = level
+        frontier = np.unique(found)
+    return hops
 
 
 def nearest_other(group: Group, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -93,6 +107,20 @@ def _cells(group: Group, weight: FloatArray, backwards: bool) -> tuple[FloatArra
         if not len(ready):
             return near, owner
         owner[end[ready]] = owner[start[ready]]
+
+
+def latency_over(group: Group, links: IntArray) -> float:
+    """Smallest latency of a route between two members that uses one of some links; infinity for no link."""
+    fabric = group.fabric
+    late = fabric.latency[links]
+    if not (group.whole and len(fabric.nodes) == group.size):
+        key = ("reach", group.key)
+        if key not in fabric.cache:
+            zero = np.where(group.member, 0.0, np.inf)
+            fabric.cache[key] = tuple(relaxed(fabric, zero, fabric.latency, back) for back in (False, True))
+        reach, left = fabric.cache[key]
+        late = reach[fabric.source[links]] + late + left[fabric.target[links]]
+    return float(late.min(initial=np.inf))
 
 
 def representatives(group: Group) -> tuple[IntArray, IntArray]:
@@ -166,7 +194,7 @@ def _total_hops(group: Group) -> float | None:
     if regular is not None and group.whole:
         return regular.total(np.ones(len(regular.grid.shape)))
     if lattice_of(fabric) is not None and group.whole:
-        return float(group.size * distances_to(fabric, int(group.nodes[0]))[group.nodes].sum())
+        return float(group.size * hops_from(fabric, int(group.nodes[0]))[group.nodes].sum())
     first, count = representatives(group)
     if len(first) * fabric.links > AFFORDABLE:
         return None

@@ -26,6 +26,16 @@ def elementary_bounds(collective: Collective, group: Group) -> list[Bound]:
     return tightest_first(found)
 
 
-def tightest_first(bounds: list[Bound]) -> list[Bound]:
-    """Bounds from the largest time to the smallest; among equals (to 1e-12) the order given."""
-    return sorted(bounds, key=lambda bound: -float(f"{bound.seconds:.12e}"))
+def tightest_first(bounds: list[Bound], rounding: float = 1e-12) -> list[Bound]:
+    """Bounds from the largest time to the smallest; those that equal the largest, in the order given.
+
+    Parameters
+    ----------
+    bounds : list of Bound
+    rounding : float
+        Relative difference up to which times are equal.
+    """
+    most = max(bound.seconds for bound in bounds)
+    top = [bound for bound in bounds if bound.seconds >= most * (1 - rounding)]
+    rest = [bound for bound in bounds if bound.seconds < most * (1 - rounding)]
+    return [*top, *sorted(rest, key=lambda bound: -bound.seconds)]

@@ -7,15 +7,17 @@ most of their bandwidth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from topo.bounds.bound import Bound, listed, node_labels, plural
-from topo.bounds.distances import relaxed
+from topo.bounds.distances import latency_over
 from topo.bounds.group import Group
 from topo.bounds.symmetry import lattice_of
 from topo.bounds.volumes import crossing_volume
 from topo.collective import Collective
+from topo.errors import BoundError
 from topo.fabric import ACCELERATOR, BoolArray, Fabric, FloatArray, IntArray
 from topo.units import format_bandwidth, format_bytes, format_time
 
@@ -129,19 +131,19 @@ class _Sets:
     demand_out: FloatArray | None = None
     demand_in: FloatArray | None = None
 
-    def best(self, collective: Collective) -> tuple[int, bool, float, float]:
-        """Tightest set, whether its bytes leave (or enter), their number, and the bandwidth in the way."""
-        top = (0, True, 0.0, 1.0)
+    def best(self, collective: Collective) -> tuple[int, bool, float]:
+        """Tightest set, whether its bytes leave (or enter), and their number."""
+        top, least = (0, True, 0.0), 0.0
         for leaving, capacity, inside, root, peer, demand in (
             (True, self.out, self.members, self.root, self.peer, self.demand_out),
             (False, self.into, collective.ranks - self.members, ~self.root, ~self.peer, self.demand_in),
         ):
             volume = crossing_volume(collective, inside, root, peer) if demand is None else demand
-            usable = capacity > 0
-            times = np.where(usable, volume, 0.0) / np.where(usable, capacity, 1.0)
+            with np.errstate(divide="ignore"):
+                times = np.divide(volume, capacity, out=np.zeros(len(volume)), where=volume > 0)
             i = int(times.argmax())
-            if times[i] > top[2] / top[3]:
-                top = (i, leaving, float(volume[i]), float(capacity[i]))
+            if times[i] > least:
+                top, least = (i, leaving, float(volume[i])), float(times[i])
         return top
 
 
@@ -160,10 +162,10 @@ def _labelled_cut(collective: Collective, group: Group, what: str, labels: IntAr
         np.arange(count) == mine[max(collective.peer, 0)],
         *_labelled_demand(collective, mine, count),
     )
-    best, out, volume, capacity = sets.best(collective)
+    best, out, volume = sets.best(collective)
     if volume <= 0:
         return None
-    return _certified(group, labels == best, out, volume, capacity, f"a {what}", {"family": what})
+    return cut_bound(group, labels == best, out, volume, f"a {what}", "cut", {"family": what})
 
 
 def _labelled_demand(
@@ -251,7 +253,7 @@ def _slab_cut(collective: Collective, group: Group, dimension: int) -> Bound | N
         (mine[max(collective.peer, 0)] - start) % cells < width,
         *_slab_demand(collective, mine, cells, start, width),
     )
-    best, leaving, volume, capacity = sets.best(collective)
+    best, leaving, volume = sets.best(collective)
     if volume <= 0:
         return None
     first, wide = int(start[best]), int(width[best])
@@ -261,7 +263,7 @@ def _slab_cut(collective: Collective, group: Group, dimension: int) -> Bound | N
     what = f"the slab with coordinate {dimension} {'=' if low == high else 'from'} {low}"
     what += "" if low == high else f" to {high}"
     data = {"family": "slab", "dimension": dimension, "first": low, "last": high}
-    return _certified(group, inside, leaving, volume, capacity, what, data)
+    return cut_bound(group, inside, leaving, volume, what, "cut", data)
 
 
 def _slab_demand(
@@ -278,47 +280,56 @@ def _slab_demand(
 # ------------------------------------------------------------------------------------------- certificate
 
 
-def crossing_latency(group: Group, inside: BoolArray) -> float:
-    """Smallest latency of a route between two members over a link that leaves a node set."""
-    fabric = group.fabric
-    crossing = np.flatnonzero(inside[fabric.source] & ~inside[fabric.target])
-    late = fabric.latency[crossing]
-    if not (group.whole and len(fabric.nodes) == group.size):
-        key = ("reach", group.key)
-        if key not in fabric.cache:
-            zero = np.where(group.member, 0.0, np.inf)
-            fabric.cache[key] = (
-                relaxed(fabric, zero, fabric.latency),
-                relaxed(fabric, zero, fabric.latency, True),
-            )
-        reach, left = fabric.cache[key]
-        late = reach[fabric.source[crossing]] + late + left[fabric.target[crossing]]
-    return float(late.min(initial=np.inf))
-
-
-def _certified(
+def cut_bound(
     group: Group,
     inside: BoolArray,
     leaving: bool,
     volume: float,
-    capacity: float,
     what: str,
-    data: dict[str, object],
+    kind: str,
+    data: dict[str, Any],
 ) -> Bound:
+    """The bound of one node set, with its certificate.
+
+    Parameters
+    ----------
+    group : Group
+    inside : bool array [nodes]
+    leaving : bool
+        Whether the bytes leave the set; otherwise they enter it.
+    volume : float
+        Bytes that must cross.
+    what : str
+        Name of the set, may be empty.
+    kind : str
+        Kind of the bound.
+    data : dict
+        More for the bound's data.
+    """
     fabric = group.fabric
     across = inside if leaving else ~inside
-    late = crossing_latency(group, across)
     members = np.flatnonzero(inside & group.member)
     crossing = np.flatnonzero(across[fabric.source] & ~across[fabric.target])
+    late = latency_over(group, crossing)
     cables = int(fabric.cables[crossing].sum())
-    holds = f"{what} ({listed(node_labels(fabric, members), 'ranks')})"
+    capacity = float(fabric.bandwidth[crossing].sum())
+    if capacity <= 0:
+        raise BoundError(
+            f"{fabric.name} splits the group: no link leads where {volume:.6g} bytes must go", "mend it"
+        )
+    named = listed(node_labels(fabric, members), "ranks")
+    if what:
+        holds, share = f"{what} ({named})", "has"
+    elif len(members) == 1:
+        holds, share = named, "has"
+    else:
+        holds, share = f"these {len(members)} accelerators ({named})", "share"
     to, leave = ("to", "leave") if leaving else ("from", "enter")
-    way = f"{to} the rest, and {format_bytes(volume)} must {leave}"
     return Bound(
         volume / capacity + late,
-        "cut",
-        f"{holds} has {format_bandwidth(capacity)} over {plural(cables, 'cable')} {way}; "
-        f"the last bytes travel {format_time(late)}",
+        kind,
+        f"{holds} {share} {format_bandwidth(capacity)} over {plural(cables, 'cable')} {to} the rest, and "
+        f"{format_bytes(volume)} must {leave}; the last bytes travel {format_time(late)}",
         {
             **data,
             "direction": "out" if leaving else "in",
@@ -330,4 +341,5 @@ def _certified(
             "links": [fabric.link_label(int(link)) for link in crossing[:_KEPT]],
             "latency_s": late,
         },
+        np.bincount(crossing, minlength=fabric.links).astype(float),
     )

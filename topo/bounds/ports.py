@@ -9,6 +9,7 @@ from topo.bounds.distances import nearest_other
 from topo.bounds.group import Group
 from topo.bounds.volumes import port_volumes
 from topo.collective import Collective
+from topo.errors import BoundError
 from topo.units import format_bandwidth, format_bytes, format_time
 
 
@@ -39,12 +40,17 @@ def port_bounds(collective: Collective, group: Group) -> list[Bound]:
         fabric.cache[key] = nearest_other(group, fabric.latency)
     after, before = fabric.cache[key]
     found = []
-    for what, way, each, together, ports, late in (
-        ("send", "out of", volumes.sent, volumes.all_sent, fabric.egress[group.ranks], after),
-        ("take in", "into", volumes.received, volumes.all_received, fabric.ingress[group.ranks], before),
+    sending = (volumes.sent, volumes.all_sent, fabric.egress[group.ranks], after, fabric.source)
+    taking = (volumes.received, volumes.all_received, fabric.ingress[group.ranks], before, fabric.target)
+    for what, way, (each, together, ports, late, ends) in (
+        ("send", "out of", sending),
+        ("take in", "into", taking),
     ):
         if together <= 0:
             continue
+        if not ports.all():
+            lost = group.label(int(ports.argmin()))
+            raise BoundError(f"{fabric.name} splits the group: no link leads {way} {lost}", "mend the fabric")
         times = np.where(each > 0, each / ports + late, 0.0)
         worst = int(times.argmax())
         found.append(
@@ -61,6 +67,7 @@ def port_bounds(collective: Collective, group: Group) -> list[Bound]:
                     "capacity_Bps": float(ports[worst]),
                     "latency_s": float(late[worst]),
                 },
+                (ends == group.nodes[worst]).astype(float),
             )
         )
         capacity, least = float(ports.sum()), float(late[np.isfinite(late)].min(initial=np.inf))
@@ -77,6 +84,7 @@ def port_bounds(collective: Collective, group: Group) -> list[Bound]:
                     "capacity_Bps": capacity,
                     "latency_s": least,
                 },
+                group.member[ends].astype(float),
             )
         )
     return found

@@ -1,0 +1,56 @@
+"""The exact bound of each operation, where the fabric is small or regular enough for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from topo.bounds.all_reduce_lp import all_reduce_bound
+from topo.bounds.all_to_all_lp import all_to_all_bound
+from topo.bounds.bound import Bound
+from topo.bounds.elementary import elementary_bounds, tightest_first
+from topo.bounds.exact_cuts import exact_cut_bound
+from topo.bounds.group import Group
+from topo.collective import Collective
+from topo.errors import BoundError
+
+_SIMPLE = ("ports", "cut", "exact-cut", "capacity", "latency")
+_SAME = 1e-9
+
+_Attempt = Callable[[Collective, Group], Bound]
+
+
+def bounds_with_exact(collective: Collective, group: Group) -> list[Bound]:
+    """Exact and elementary bounds, tightest first; among equals the exact one.
+
+    The first bound's data say under ``exact`` whether an exact bound was found, and under ``why`` what stood in
+    the way.  A linear program whose value a simpler bound also gives quotes that bound's certificate.
+    """
+    simple = elementary_bounds(collective, group)
+    found: list[Bound] = []
+    problems: list[str] = []
+    if collective.operation == "barrier":
+        return simple
+    for attempt in _attempts(collective):
+        try:
+            found.append(attempt(collective, group))
+        except BoundError as problem:
+            problems.append(str(problem))
+    best = tightest_first([*found, *simple], _SAME)
+    top = replace(best[0], data=best[0].data | {"exact": bool(found)})
+    if problems:
+        top = replace(top, data=top.data | {"why": "; ".join(problems)})
+    if top.kind not in _SIMPLE:
+        same = [one for one in best[1:] if one.kind in _SIMPLE and one.seconds > top.seconds * (1 - _SAME)]
+        if same:
+            also = f"{top.certificate}; the same from the {same[0].kind} alone: {same[0].certificate}"
+            top = replace(top, certificate=also)
+    return [top, *best[1:]]
+
+
+def _attempts(collective: Collective) -> list[_Attempt]:
+    if collective.operation == "all-to-all":
+        return [all_to_all_bound]
+    if collective.operation == "all-reduce":
+        return [all_reduce_bound, exact_cut_bound]
+    return [exact_cut_bound]
