@@ -78,6 +78,9 @@ class Algorithm:
         data dependencies, None elsewhere.
     variants : callable, optional
         ``variants(collective, site)`` returns the spellings, beyond the plain name, worth trying there.
+    costly : bool
+        Whether building it searches for seconds; ``auto`` tries such an algorithm only on small groups, and only
+        where the others leave something to gain.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Algorithm:
     parameters: tuple[Parameter, ...] = ()
     closed_form: ClosedForm | None = None
     variants: Variants | None = None
+    costly: bool = False
 
 
 ALGORITHMS: dict[str, Algorithm] = {}
@@ -110,6 +114,7 @@ def algorithm(
     parameters: tuple[Parameter, ...] = (),
     closed_form: ClosedForm | None = None,
     variants: Variants | None = None,
+    costly: bool = False,
 ) -> Callable[[Build], Build]:
     """Register the decorated builder; the first line of its docstring is the summary.
 
@@ -120,7 +125,7 @@ def algorithm(
         summary = (build.__doc__ or name).strip().splitlines()[0]
         ALGORITHMS[name] = _configured(
             Algorithm(
-                name, operations, build, fits, pipelines, scales, summary, parameters, closed_form, variants
+                name, operations, build, fits, pipelines, scales, summary, parameters, closed_form, variants, costly
             ),
             {},
         )
