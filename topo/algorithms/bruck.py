@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from topo.algorithms.exchange import Round, add_rounds, time_reversed
+from topo.algorithms.exchange import Round, add_rounds, ahead, time_reversed
 from topo.algorithms.homes import star
 from topo.algorithms.parameters import whole
 from topo.algorithms.registry import Site, algorithm
@@ -38,13 +38,11 @@ def gather_rounds(order: IntArray, chunk_of: Callable[[IntArray], IntArray] | No
         From positions of owners to chunk numbers; by default they are the same.
     """
     n = len(order)
-    place = np.arange(n)
     rounds: list[Round] = []
     for bit in range((n - 1).bit_length()):
         distance = 1 << bit
         count = min(distance, n - distance)
-        chunks = partial(_following, n, count, chunk_of)
-        rounds.append(Round(order, order[(place - distance) % n], float(count), chunks))
+        rounds.append(ahead(order, -distance, float(count), partial(_following, n, count, chunk_of)))
     return rounds
 
 

@@ -12,7 +12,7 @@ link then carries one stream each way, which is all that the ends of a line allo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -52,6 +52,8 @@ class Bucket:
         Order of dimensions, direction, share of the data.
     part, parts : int
         Chunk ``owner * parts + part`` is the owner's share of this part.
+    shifts : (Grid, int array [dimensions of ``grid``, dimensions of that Grid]), optional
+        When a step along each dimension is the same shift for every rank: the coordinates of ranks, and the shifts.
     """
 
     grid: Grid
@@ -59,6 +61,7 @@ class Bucket:
     instance: Instance
     part: int
     parts: int
+    shifts: tuple[Grid, IntArray] | None = None
 
     def places(self, dimension: int) -> IntArray:
         """Place in its ring of each coordinate of a dimension."""
@@ -66,15 +69,22 @@ class Bucket:
         place = np.arange(length) if self.grid.wrap[dimension] else folded_places(length)
         return place * self.instance.direction % length
 
+    def at(self) -> IntArray:
+        """Coordinates of each rank [ranks, dimensions]."""
+        return self.grid.coordinates(np.argsort(self.rank))
+
     def rings(self, dimension: int) -> Rings:
-        """The rings along a dimension."""
+        """The rings along a dimension, members in rank order."""
         length = self.grid.shape[dimension]
-        at = self.grid.coordinates(np.arange(self.grid.size))
+        onward = self.at()
         places = self.places(dimension)
-        place = places[at[:, dimension]]
-        onward = at.copy()
+        place = places[onward[:, dimension]]
         onward[:, dimension] = np.argsort(places)[(place + 1) % length]
-        return Rings(self.rank, self.rank[self.grid.numbers(onward)], place, length)
+        ring = Rings(np.arange(self.grid.size), self.rank[self.grid.numbers(onward)], place, length)
+        if self.shifts is None or not self.grid.wrap[dimension]:
+            return ring
+        grid, shifts = self.shifts
+        return replace(ring, grid=grid, shift=shifts[dimension] * self.instance.direction)
 
     def chunks(self, done: int, shares: IntArray) -> Table:
         """Chunks of one share per rank along the dimension that comes after ``done`` others.
@@ -83,7 +93,7 @@ class Bucket:
         """
         order = self.instance.order
         free = list(order[done + 1 :])
-        place = self.grid.coordinates(np.arange(self.grid.size))
+        place = self.at()
         place[:, order[done]] = np.argsort(self.places(order[done]))[shares]
         rows = place[:, None, :]
         if free:
@@ -142,11 +152,14 @@ def fast_first(site: Site, grid: Grid) -> list[int]:
     return sorted(grid.dimensions, key=lambda d: -speed[d])
 
 
-def _schedule(collective: Collective, name: str, grid: Grid, instances: Sequence[Instance], detail: str = "") -> Schedule:
+def _schedule(
+    collective: Collective, name: str, grid: Grid, instances: Sequence[Instance], detail: str = ""
+) -> Schedule:
     shares = np.asarray([instance.share for instance in instances])
     builder = ScheduleBuilder(collective, name, partial(shared_out, collective, shares), detail)
     for part, instance in enumerate(instances):
-        Bucket(grid, np.arange(grid.size), instance, part, len(shares)).add(builder)
+        shifts = (grid, np.eye(len(grid.shape), dtype=np.int64))
+        Bucket(grid, np.arange(grid.size), instance, part, len(shares), shifts).add(builder)
     return builder.build()
 
 
@@ -186,7 +199,8 @@ def bidirectional_bucket(collective: Collective, site: Site, chunks: int) -> Sch
     """Bucket with half the data each way round every ring."""
     grid = _grid(site)
     order = tuple(fast_first(site, grid))
-    return _schedule(collective, "bidirectional-bucket", grid, [Instance(order, 1, 0.5), Instance(order, -1, 0.5)])
+    both = [Instance(order, 1, 0.5), Instance(order, -1, 0.5)]
+    return _schedule(collective, "bidirectional-bucket", grid, both)
 
 
 def _concurrent_time(collective: Collective, site: Site, chunks: int, *, shares: str) -> float | None:
@@ -198,7 +212,8 @@ def _concurrent_time(collective: Collective, site: Site, chunks: int, *, shares:
     if len(lengths) != 1 or lengths == {2}:
         return None
     n, d = grid.size, len(grid.dimensions)
-    once = d * (lengths.pop() - 1) * links[0].latency + (n - 1) / n * collective.bytes / (2 * d * links[0].bandwidth)
+    serial = (n - 1) / n * collective.bytes / (2 * d * links[0].bandwidth)
+    once = d * (lengths.pop() - 1) * links[0].latency + serial
     return 2 * once if collective.operation == "all-reduce" else once
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from topo.algorithms.exchange import Round, add_rounds
+from topo.algorithms.exchange import add_rounds, ahead
 from topo.algorithms.homes import star
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import ring_order
@@ -30,16 +30,13 @@ def dissemination(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Signals at distance 1, 2, 4 ...: ceil(log2 N) path latencies."""
     n = collective.ranks
     order = ring_order(site)
-    place = np.arange(n)
 
     def cutting() -> Chunks:
         # One token per rank, without bytes, that every rank must hear of.
         return Chunks(np.zeros(n), np.arange(n), np.full(n, EVERY_RANK))
 
-    rounds = []
-    for bit in range((n - 1).bit_length()):
-        target = order[(place + (1 << bit)) % n]
-        rounds.append(Round(order, target, 0.0, partial(_heard, order, 1 << bit)))
+    bits = range((n - 1).bit_length())
+    rounds = [ahead(order, 1 << bit, 0.0, partial(_heard, order, 1 << bit)) for bit in bits]
     builder = ScheduleBuilder(collective, "dissemination", cutting)
     add_rounds(builder, rounds, 0.0)
     return builder.build()

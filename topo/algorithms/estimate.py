@@ -30,7 +30,7 @@ def estimate(schedule: Schedule, site: Site) -> float:
     known: dict[tuple[int, ...], tuple[FloatArray, float]] = {}
     starts: dict[int, list[tuple[FloatArray, float]]] = {}
     ends: dict[int, list[tuple[FloatArray, float]]] = {}
-    for batch in schedule.batches:
+    for batch in schedule.whole().batches:
         key = (id(batch.source), id(batch.target), id(batch.fan), id(batch.routes), hash(batch.form), id(batch.bytes))
         if key not in known:
             known[key] = _load(batch, site)

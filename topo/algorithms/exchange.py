@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topo.fabric import IntArray
+from topo.fabric import FloatArray, Grid, IntArray
 from topo.schedule import ScheduleBuilder, Table
 
 
@@ -27,21 +27,69 @@ class Round:
         Size of each message in shares.
     chunks : callable
         Gives the chunks of each message; called only for the proof.
+    shift : int, optional
+        When the sources are all ranks in order and every target is this many ranks on.
     """
 
     source: IntArray
     target: IntArray
-    count: float | np.ndarray
+    count: float | FloatArray
     chunks: Callable[[], Table]
+    shift: int | None = None
 
     def reversed(self) -> Round:
         """The same messages the other way."""
-        return Round(self.target, self.source, self.count, self.chunks)
+        if self.shift is None:
+            return Round(self.target, self.source, self.count, self.chunks)
+        n, shift, chunks = len(self.source), self.shift, self.chunks
+
+        def turned() -> Table:
+            # By sending rank again: rank r now sends what rank r - shift sent.
+            pointer, ids = chunks()
+            counts = np.roll(np.diff(pointer), shift)
+            starts = np.roll(pointer[:-1], shift)
+            new = np.concatenate([[0], np.cumsum(counts)])
+            return new, ids[np.repeat(starts - new[:-1], counts) + np.arange(new[-1])]
+
+        return Round(self.source, (self.source - shift) % n, self.count, turned, -shift)
+
+
+def ahead(order: IntArray, shift: int, count: float, chunks: Callable[[], Table]) -> Round:
+    """Every rank sends to the one that many places ahead in some order; ``chunks`` go by place."""
+    n = len(order)
+    target = order[(np.arange(n) + shift) % n]
+    natural = bool((order == np.arange(n)).all())
+    return Round(order, target, count, chunks, shift if natural else None)
 
 
 def time_reversed(rounds: Sequence[Round]) -> list[Round]:
     """An all-gather's rounds as those of the reduce-scatter, and the other way about."""
     return [r.reversed() for r in reversed(rounds)]
+
+
+def add_round(
+    builder: ScheduleBuilder,
+    each: Round,
+    share: float,
+    *,
+    reduce: bool = False,
+    after: Sequence[int] = (),
+    **options: object,
+) -> int:
+    """Add one round as a batch; options as for the builder."""
+
+    def pieces(repeat: int) -> Table:
+        return each.chunks()
+
+    if each.shift is not None:
+        grid = Grid((len(each.source),), (True,))
+        shifts = np.asarray([[each.shift]])
+        return builder.add_shifts(
+            grid, shifts, each.count * share, pieces, reduce=reduce, after=after, **options
+        )
+    return builder.add(
+        each.source, each.target, each.count * share, pieces, reduce=reduce, after=after, **options
+    )
 
 
 def add_rounds(
@@ -83,11 +131,10 @@ def add_rounds(
         return [added[i] for i in sorted(found)] + (list(after) if (since < 0).any() else [])
 
     for each in rounds:
-        number = builder.add(
-            each.source,
-            each.target,
-            each.count * share,
-            _lazily(each.chunks),
+        number = add_round(
+            builder,
+            each,
+            share,
             reduce=reduce,
             after=needed(np.unique(each.source)),
             step=None if not added else builder.batches[added[-1]].step + 1,
@@ -96,10 +143,6 @@ def add_rounds(
         got.append(each.target)
         added.append(number)
     return tuple(needed(np.arange(ranks)))
-
-
-def _lazily(chunks: Callable[[], Table]) -> Callable[[int], Table]:
-    return lambda repeat: chunks()
 
 
 def ragged(rows: Sequence[Sequence[int]]) -> Table:

@@ -1,11 +1,15 @@
 """Hierarchical collectives: inside the scale-up domains, then between them.
 
-n domains of G ranks, intra-domain (a1, B1), rails between domains (a2, B2 per rank): all-reduce as
-reduce-scatter inside, all-reduce over each rail on S/G, all-gather inside:
+n domains of G ranks, intra-domain path (a1, B1), rails between domains (a2, B2 per rank): all-reduce as
+reduce-scatter inside, all-reduce over each rail on S/G, all-gather inside; with rings for both
 2(G-1)(a1 + S/(G B1)) + 2(n-1)(a2 + S/(G n B2)) without chunk pipelining; with many chunks the phases overlap and
 the slower one alone counts.
-Source: Cho et al., "BlueConnect: Decomposing all-reduce for deep learning on heterogeneous network hierarchy"
-(2019); the rail form is how NCCL and Megatron users build it.
+
+What NCCL calls its algorithms are combinations (src/graph/tuning.cc): Tree is inside=ring,across=tree (its chain
+inside a node with one channel per rank is the ring's reduce-scatter), NVLS inside=nvls,across=ring, NVLSTree
+inside=nvls,across=tree, CollNetDirect inside=direct,across=sharp, CollNetChain inside=ring,across=sharp.
+Sources: Cho et al., "BlueConnect: Decomposing all-reduce for deep learning on heterogeneous network hierarchy"
+(2019); NVIDIA NCCL.
 """
 
 from __future__ import annotations
@@ -14,82 +18,105 @@ from functools import partial
 
 import numpy as np
 
-from topo.algorithms.invariance import add_by_shift, members_by_domain
+from topo.algorithms.groups import Groups
+from topo.algorithms.hierarchical_all_to_all import rail_all_to_all
+from topo.algorithms.homes import Link
+from topo.algorithms.invariance import members_by_domain
+from topo.algorithms.nvls import joined_by_switch
+from topo.algorithms.parameters import choice
 from topo.algorithms.registry import Site, algorithm
-from topo.algorithms.ring import GATHERING, REDUCING, Rings
+from topo.algorithms.ring import GATHERING, REDUCING, RING_OPERATIONS
 from topo.collective import Collective, cut
-from topo.fabric import Grid, IntArray
-from topo.schedule import Schedule, ScheduleBuilder, Table, one_each, rows_of
+from topo.errors import AlgorithmError
+from topo.fabric import IntArray
+from topo.schedule import Schedule, ScheduleBuilder
+
+INSIDE = ("ring", "direct", "halving", "nvls")
+ACROSS = ("ring", "direct", "halving", "tree", "sharp")
+ONLY_ALL_REDUCE = ("tree", "sharp")
 
 
 def has_levels(collective: Collective, site: Site) -> str:
     """Hierarchy needs at least two scale-up domains of equal size, each with at least two ranks."""
-    members = members_by_domain(site)
-    if members is None:
+    if members_by_domain(site) is None:
         return "it needs at least two scale-up domains of equal size"
-    if (members.ravel() != np.arange(members.size)).any():
-        return "it needs the ranks of each scale-up domain side by side"
     return ""
+
+
+def closed_form(bytes: float, gpus: int, nodes: int, inside: Link, across: Link) -> float:
+    """Seconds of an all-reduce with rings inside and across, not pipelined; both links are paths between ranks."""
+    return 2 * (gpus - 1) * inside.time(bytes / gpus) + 2 * (nodes - 1) * across.time(bytes / (gpus * nodes))
+
+
+def _forms(collective: Collective, site: Site) -> list[str]:
+    members = members_by_domain(site)
+    if members is None or collective.operation not in RING_OPERATIONS:
+        return []
+    domains, width = members.shape
+    whole = collective.operation == "all-reduce"
+    inside = ["ring", "direct"]
+    copying, adding = collective.operation in GATHERING, collective.operation in REDUCING
+    if not joined_by_switch(site, members[0], adding, copying):
+        inside.append("nvls")
+    across = ["ring", "halving"] if not domains & (domains - 1) else ["ring"]
+    if whole:
+        across.append("tree")
+        if not joined_by_switch(site, members[:, 0], True, True):
+            across.append("sharp")
+    return [
+        f"hierarchical:inside={i},across={a}" for i in inside for a in across if (i, a) != ("ring", "ring")
+    ]
 
 
 @algorithm(
     "hierarchical",
-    ("all-reduce", "all-gather", "reduce-scatter", "all-to-all"),
+    (*RING_OPERATIONS, "all-to-all"),
     fits=has_levels,
     pipelines=True,
+    parameters=(choice("inside", INSIDE), choice("across", ACROSS)),
+    variants=_forms,
 )
-def hierarchical(collective: Collective, site: Site, chunks: int) -> Schedule:
-    """Reduce-scatter inside each scale-up domain, rings over the rails between them, all-gather inside."""
+def hierarchical(collective: Collective, site: Site, chunks: int, *, inside: str, across: str) -> Schedule:
+    """Inside the scale-up domains, over the rails between them, inside again; all-to-all relays over rails."""
     members = members_by_domain(site)
     assert members is not None, "fits() was asked before"
-    if collective.operation == "all-to-all":
-        return _all_to_all(collective, members).pipelined(chunks)
-    return _rings(collective, members).pipelined(chunks)
-
-
-def _rings(collective: Collective, members: IntArray) -> Schedule:
+    operation = collective.operation
+    if operation == "all-to-all":
+        if (inside, across) != ("ring", "ring"):
+            raise AlgorithmError("hierarchical all-to-all has one form", "leave inside and across out")
+        return rail_all_to_all(collective, members).pipelined(chunks)
+    if across in ONLY_ALL_REDUCE and operation != "all-reduce":
+        raise AlgorithmError(f"hierarchical:across={across} does not do {operation}", "take across=ring")
     domains, width = members.shape
-    builder = ScheduleBuilder(collective, "hierarchical", partial(cut, collective), f"{domains} x {width}")
-    rank = members.ravel()
-    domain, local = np.divmod(rank, width)
-    grid = Grid((domains, width), (True, True))
-    inner = Rings(rank, members[domain, (local + 1) % width], local, width, grid, np.asarray([0, 1]))
-    outer = Rings(rank, members[(domain + 1) % domains, local], domain, domains, grid, np.asarray([1, 0]))
-
-    def inner_chunks(shares: IntArray) -> Table:
-        return rows_of(members[:, shares].T)
-
-    def outer_chunks(shares: IntArray) -> Table:
-        return one_each(members[shares, local])
-
-    before: tuple[int, ...] = ()
+    parts = 2 if across == "tree" else 1
+    detail = f"{domains} x {width}" + ("" if (inside, across) == ("ring", "ring") else f", {inside} and {across}")
+    builder = ScheduleBuilder(collective, "hierarchical", partial(cut, collective, parts), detail)
+    inner = Groups(members, 1, partial(_inner, members, parts))
+    outer = Groups(members, 0, partial(_outer, members, parts))
     share = collective.bytes / width
-    if collective.operation in REDUCING:
-        before = (inner.reduce_scatter(builder, share, inner_chunks),)
-        before = (outer.reduce_scatter(builder, share / domains, outer_chunks, before),)
-    if collective.operation in GATHERING:
-        before = (outer.all_gather(builder, share / domains, outer_chunks, before),)
-        inner.all_gather(builder, share, inner_chunks, before)
-    return builder.build()
+    before: tuple[int, ...] = ()
+    if operation in REDUCING:
+        before = inner.scatter(inside, builder, share)
+    if operation == "all-reduce":
+        before = outer.reduce_all(across, builder, share / domains, before)
+    elif operation == "reduce-scatter":
+        outer.scatter(across, builder, share / domains, before)
+    else:
+        before = outer.gather(across, builder, share / domains)
+    if operation in GATHERING:
+        inner.gather(inside, builder, share, before)
+    return builder.build().pipelined(chunks)
 
 
-def _all_to_all(collective: Collective, members: IntArray) -> Schedule:
-    """Blocks for rank j of any domain go first to the local rank j, then over its rail (PXN)."""
-    domains, width = members.shape
-    n = collective.ranks
-    builder = ScheduleBuilder(collective, "hierarchical", partial(cut, collective), f"{domains} x {width}")
-    grid = Grid((domains, width), (True, True))
-    share = collective.bytes / n
-    domain, local = np.divmod(np.arange(n), width)
+def _inner(members: IntArray, parts: int, group: IntArray, share: IntArray) -> IntArray:
+    """Share ``share`` inside a domain is what the ranks of that place in all domains own."""
+    return _pieces(members[:, share].T, parts)
 
-    def through(source: IntArray, relay: IntArray) -> Table:
-        return rows_of(source[:, None] * n + members[:, local[relay]].T)
 
-    def gathered(source: IntArray, target: IntArray) -> Table:
-        return rows_of(members[domain[source]] * n + target[:, None])
+def _outer(members: IntArray, parts: int, rail: IntArray, share: IntArray) -> IntArray:
+    """Share ``share`` of a rail is what its rank in that domain owns."""
+    return _pieces(members[share, rail][:, None], parts)
 
-    inside = np.stack([np.zeros(width - 1, dtype=np.int64), np.arange(1, width)], axis=1)
-    between = np.stack([np.arange(1, domains), np.zeros(domains - 1, dtype=np.int64)], axis=1)
-    first = add_by_shift(builder, grid, inside, share * domains, through)
-    add_by_shift(builder, grid, between, share * width, gathered, (first,))
-    return builder.build()
+
+def _pieces(owner: IntArray, parts: int) -> IntArray:
+    return (owner[:, :, None] * parts + np.arange(parts)).reshape(len(owner), -1)

@@ -17,13 +17,14 @@ from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import GATHERING, REDUCING
 from topo.collective import Collective, cut, segments
 from topo.errors import RoutingError
+from topo.fabric import IntArray
 from topo.routing import tree_routes
 from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
 
 
-def _able(site: Site, reducing: bool, copying: bool) -> str:
-    """Whether some switch joins all ranks of the group and has the abilities."""
-    everyone = site.ranks
+def joined_by_switch(site: Site, members: IntArray, reducing: bool, copying: bool) -> str:
+    """Why no switch that joins some ranks of the group can add or copy for them; empty when one can."""
+    everyone = site.ranks[members]
     try:
         tree_routes(site.fabric, everyone if reducing else everyone[:1], everyone if copying else everyone[:1])
     except RoutingError as problem:
@@ -33,8 +34,9 @@ def _able(site: Site, reducing: bool, copying: bool) -> str:
 
 def by_operation(collective: Collective, site: Site) -> str:
     """Reductions need a switch that reduces, the spreading ones a switch that multicasts."""
-    return _able(
+    return joined_by_switch(
         site,
+        np.arange(len(site.ranks)),
         collective.operation in (*REDUCING, "reduce"),
         collective.operation in (*GATHERING, "broadcast"),
     )

@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from topo.algorithms.estimate import cheapest
+from topo.algorithms.exchange import add_round, ahead
 from topo.algorithms.parameters import whole_or_best
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import ring_order
@@ -108,23 +109,21 @@ MOST_TRIED = 6
 def _build(collective: Collective, site: Site, aggregation: int) -> Schedule:
     n = collective.ranks
     order = ring_order(site)
-    place = np.arange(n)
     builder = ScheduleBuilder(collective, "pat", partial(cut, collective), f"aggregation {aggregation}")
-    share = collective.bytes / n
     plan = messages(n, aggregation)
     reduce = collective.operation == "reduce-scatter"
     batch: dict[int, int] = {}
     for number in reversed(range(len(plan))) if reduce else range(len(plan)):
         message = plan[number]
-        ends = (order, order[(place + message.distance) % n])
+        each = ahead(order, message.distance, float(len(message.offsets)), partial(_owners, order, message.offsets))
         needs = [i for i in batch if number in plan[i].needs] if reduce else message.needs
         waits = [Wait(batch[i], on="arrival") for i in needs]
         if batch:
             waits.append(Wait(len(batch) - 1, on="drain"))
-        batch[number] = builder.add(
-            *(reversed(ends) if reduce else ends),
-            len(message.offsets) * share,
-            _pieces(order, message.offsets),
+        batch[number] = add_round(
+            builder,
+            each.reversed() if reduce else each,
+            collective.bytes / n,
             reduce=reduce,
             waits=waits,
             step=len(batch),
@@ -132,10 +131,6 @@ def _build(collective: Collective, site: Site, aggregation: int) -> Schedule:
     return builder.build()
 
 
-def _pieces(order: IntArray, offsets: IntArray) -> partial[Table]:
-    return partial(_owners, order, offsets)
-
-
-def _owners(order: IntArray, offsets: IntArray, repeat: int) -> Table:
+def _owners(order: IntArray, offsets: IntArray) -> Table:
     place = np.arange(len(order))
     return rows_of(order[(place[:, None] - offsets) % len(order)])

@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 
 from topo.algorithms.bucket import Bucket, dimension_speeds, shared_out
-from topo.algorithms.bucket_split import Instance, smallest_maximum
+from topo.algorithms.bucket_split import NEAR, Instance, smallest_maximum
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import RING_OPERATIONS
 from topo.collective import Collective
@@ -131,12 +131,14 @@ def twisted_bucket(collective: Collective, site: Site, chunks: int) -> Schedule:
     speed = dimension_speeds(site, grid)[list(grid.dimensions)]
     load = np.stack([p.load()[list(grid.dimensions)] / speed for p in leading], axis=1)
     share, _ = smallest_maximum(load)
-    chosen = [(p, float(x) / 2, way) for p, x in zip(leading, share, strict=True) if x > 1e-9 for way in (1, -1)]
+    used = [(p, float(x)) for p, x in zip(leading, share, strict=True) if x > NEAR]
+    chosen = [(p, x / 2, way) for p, x in used for way in (1, -1)]
     shares = np.asarray([x for _, x, _ in chosen]) / sum(x for _, x, _ in chosen)
     detail = ", ".join(sorted({"x".join(map(str, p.lengths)) for p, _, _ in chosen}))
-    builder = ScheduleBuilder(collective, "twisted-bucket", partial(shared_out, collective, shares), f"rings {detail}")
+    cutting = partial(shared_out, collective, shares)
+    builder = ScheduleBuilder(collective, "twisted-bucket", cutting, f"rings {detail}")
     for part, (p, _, way) in enumerate(chosen):
         virtual = Grid(p.lengths, (True,) * len(p.lengths))
         instance = Instance(tuple(range(len(p.lengths))), way, float(shares[part]))
-        Bucket(virtual, p.rank, instance, part, len(chosen)).add(builder)
+        Bucket(virtual, p.rank, instance, part, len(chosen), (grid, np.asarray(p.steps))).add(builder)
     return builder.build().pipelined(chunks)

@@ -1,0 +1,203 @@
+"""Phases among many groups of equal size at once: the building blocks of hierarchical algorithms.
+
+In each group a reduce-scatter leaves member p with share p of the group's data, an all-gather starts from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from topo.algorithms.butterfly import Butterfly
+from topo.algorithms.double_tree import first_tree, second_tree
+from topo.algorithms.exchange import Round, add_rounds, time_reversed
+from topo.algorithms.ring import Rings
+from topo.errors import AlgorithmError
+from topo.fabric import Grid, IntArray
+from topo.schedule import ScheduleBuilder, Table, rows_of
+
+ChunksOf = Callable[[IntArray, IntArray], IntArray]
+"""From (group, share) pairs to their chunks, one row per pair."""
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Disjoint groups of ranks: the rows or the columns of a matrix.
+
+    Parameters
+    ----------
+    members : int array [rows, columns]
+        Ranks.
+    axis : int
+        1: every row is a group; 0: every column is.
+    chunks : callable
+        The chunks of a share of a group's data.
+    """
+
+    members: IntArray
+    axis: int
+    chunks: ChunksOf
+
+    @property
+    def size(self) -> int:
+        """Ranks of a group."""
+        return self.members.shape[self.axis]
+
+    @property
+    def count(self) -> int:
+        """Number of groups."""
+        return self.members.shape[1 - self.axis]
+
+    @property
+    def rank(self) -> IntArray:
+        """All ranks, row after row."""
+        return self.members.ravel()
+
+    def of_members(self) -> tuple[IntArray, IntArray]:
+        """Group and place in it of each of :attr:`rank`."""
+        row, column = np.divmod(np.arange(self.members.size), self.members.shape[1])
+        return (row, column) if self.axis == 1 else (column, row)
+
+    def at(self, group: IntArray, place: IntArray) -> IntArray:
+        """Ranks at places of groups."""
+        found: IntArray = self.members[group, place] if self.axis == 1 else self.members[place, group]
+        return found
+
+    def scatter(
+        self, kind: str, builder: ScheduleBuilder, share: float, after: Sequence[int] = ()
+    ) -> tuple[int, ...]:
+        """Reduce-scatter in every group; ``share`` is the bytes of one share."""
+        if kind == "ring":
+            return (self._rings().reduce_scatter(builder, share, self._shares(), after),)
+        if kind == "direct":
+            return self._direct(builder, share, after, adding=True)
+        if kind == "nvls":
+            return self._in_switch(builder, share, after, "reduce")
+        return add_rounds(builder, self._halving(), share, reduce=True, after=after)
+
+    def gather(
+        self, kind: str, builder: ScheduleBuilder, share: float, after: Sequence[int] = ()
+    ) -> tuple[int, ...]:
+        """All-gather in every group."""
+        if kind == "ring":
+            return (self._rings().all_gather(builder, share, self._shares(), after),)
+        if kind == "direct":
+            return self._direct(builder, share, after, adding=False)
+        if kind == "nvls":
+            return self._in_switch(builder, share, after, "multicast")
+        return add_rounds(builder, time_reversed(self._halving()), share, after=after)
+
+    def reduce_all(
+        self, kind: str, builder: ScheduleBuilder, share: float, after: Sequence[int] = ()
+    ) -> tuple[int, ...]:
+        """All-reduce in every group, ``share`` the bytes of one of ``size`` shares."""
+        if kind == "tree":
+            return self._trees(builder, share * self.size, after)
+        if kind == "sharp":
+            return self._streams(builder, share * self.size, after)
+        return self.gather(kind, builder, share, self.scatter(kind, builder, share, after))
+
+    def _grid(self) -> Grid | None:
+        """Coordinates by which all ranks look alike, when the matrix is in rank order."""
+        natural = (self.rank == np.arange(self.members.size)).all()
+        return Grid(self.members.shape, (True, True)) if natural else None
+
+    def _shares(self) -> Callable[[IntArray], Table]:
+        group, _ = self.of_members()
+        return lambda shares: rows_of(self.chunks(group, shares))
+
+    def _rings(self) -> Rings:
+        group, place = self.of_members()
+        onward = self.at(group, (place + 1) % self.size)
+        step = np.asarray([self.axis == 0, self.axis == 1], dtype=np.int64)
+        grid = self._grid()
+        return Rings(self.rank, onward, place, self.size, grid, None if grid is None else step)
+
+    def _direct(
+        self, builder: ScheduleBuilder, share: float, after: Sequence[int], *, adding: bool
+    ) -> tuple[int, ...]:
+        """Every member sends to every other of its group, shift by shift."""
+        group, place = self.of_members()
+        shift = np.repeat(np.arange(1, self.size), len(group))
+        group, place = np.tile(group, self.size - 1), np.tile(place, self.size - 1)
+        other = (place + shift) % self.size
+
+        def pieces(repeat: int) -> Table:
+            return rows_of(self.chunks(group, other if adding else place))
+
+        grid = self._grid()
+        if grid is None:
+            ends = self.at(group, place), self.at(group, other)
+            return (builder.add(*ends, share, pieces, reduce=adding, after=after),)
+        shifts = np.zeros((self.size - 1, 2), dtype=np.int64)
+        shifts[:, self.axis] = np.arange(1, self.size)
+        return (builder.add_shifts(grid, shifts, share, pieces, reduce=adding, after=after),)
+
+    def _halving(self) -> list[Round]:
+        """Rounds of a reduce-scatter by recursive halving."""
+        if self.size & (self.size - 1):
+            raise AlgorithmError(f"halving needs groups of two, four, eight ... ranks, not {self.size}", "take ring")
+        bits = reversed(range(self.size.bit_length() - 1))
+        wings = Butterfly(tuple(np.arange(self.size) ^ (1 << bit) for bit in bits), np.arange(self.size))
+        group, place = self.of_members()
+        rounds: list[Round] = []
+        for s, peer in enumerate(wings.peers):
+            goal = wings.reach(s + 1)[peer]
+            chunks = partial(self._sets, group, goal[place])
+            rounds.append(Round(self.rank, self.at(group, peer[place]), float(goal.shape[1]), chunks))
+        return rounds
+
+    def _sets(self, group: IntArray, shares: IntArray) -> Table:
+        """Chunks of several shares per row."""
+        rows, width = shares.shape
+        return rows_of(self.chunks(np.repeat(group, width), shares.ravel()).reshape(rows, -1))
+
+    def _in_switch(
+        self, builder: ScheduleBuilder, share: float, after: Sequence[int], form: str
+    ) -> tuple[int, ...]:
+        """Every member pulls or spreads its share through the switch of its group."""
+        group, place = self.of_members()
+        everyone = self.at(np.repeat(group, self.size), np.tile(np.arange(self.size), len(group)))
+        fan = np.arange(len(group) + 1) * self.size, everyone
+        table = rows_of(self.chunks(group, place))
+        number = builder.add(
+            self.rank, self.rank, share, table, reduce=form == "reduce", form=form, fan=fan, after=after
+        )
+        return (number,)
+
+    def _whole(self, group: IntArray) -> IntArray:
+        """All chunks of each group's data [groups, chunks], share after share."""
+        every = np.tile(np.arange(self.size), len(group))
+        return self.chunks(np.repeat(group, self.size), every).reshape(len(group), -1)
+
+    def _streams(self, builder: ScheduleBuilder, whole: float, after: Sequence[int]) -> tuple[int, ...]:
+        """One stream per group up a tree of switches and down again."""
+        group = np.arange(self.count)
+        everyone = self.at(np.repeat(group, self.size), np.tile(np.arange(self.size), self.count))
+        fan = np.arange(self.count + 1) * self.size, everyone
+        head = self.at(group, np.zeros_like(group))
+        table = rows_of(self._whole(group))
+        return (builder.add(head, head, whole, table, reduce=True, form="all-reduce", fan=fan, after=after),)
+
+    def _trees(self, builder: ScheduleBuilder, whole: float, after: Sequence[int]) -> tuple[int, ...]:
+        """A double binary tree in each group; every second chunk of a share belongs to the second tree."""
+        last: list[int] = []
+        for half, tree in enumerate((first_tree(self.size), second_tree(self.size))):
+            levels = tree.levels()
+            before = tuple(after)
+            for up, level in [*((True, x) for x in reversed(levels)), *((False, x) for x in levels)]:
+                group = np.repeat(np.arange(self.count), len(level))
+                child = self.at(group, np.tile(level, self.count))
+                parent = self.at(group, np.tile(tree.parent[level], self.count))
+                source, target = (child, parent) if up else (parent, child)
+                number = builder.add(
+                    source, target, whole / 2, self._half(group, half), reduce=up, after=(*before, *after)
+                )
+                before = (number,)
+                last.append(number)
+        return tuple(last)
+
+    def _half(self, group: IntArray, half: int) -> Callable[[int], Table]:
+        return lambda repeat: rows_of(self._whole(group)[:, half::2])
