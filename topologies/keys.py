@@ -27,8 +27,6 @@ class Key:
         What holds without it, for people.
     what : str
         One line.
-    argument : str
-        The builder's argument, when it is called otherwise.
     """
 
     name: str
@@ -36,7 +34,6 @@ class Key:
     values: str
     default: str
     what: str
-    argument: str = ""
 
 
 def bandwidths(text: str) -> float | tuple[float, ...]:
@@ -165,7 +162,7 @@ def read(name: str, keys: Iterable[Key], options: Mapping[str, str]) -> dict[str
                     raise CatalogueError(f"{name}: {option} and {other} are both given", "leave one out")
                 arguments[other] = _value(known[option], text)
         else:
-            arguments[known[option].argument or option] = _value(known[option], text)
+            arguments[option] = _value(known[option], text)
     return arguments
 
 

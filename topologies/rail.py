@@ -10,7 +10,7 @@ from topo.errors import FabricError
 from topo.fabric import Fabric
 from topologies import checks
 from topologies.scale_out import Network, join
-from topologies.switch import switch
+from topologies.switched_planes import switched_planes
 
 
 def rail(
@@ -78,10 +78,8 @@ def rail(
         spines=spines,
         oversubscription=oversubscription,
     )
-    domain = Fabric.from_networkx(
-        switch(gpus, rates[0], delays[0], multicast, reduce, switch_label="nvswitch"), name=f"switch:{gpus}"
-    )
-    return join(domain, nodes, network, name=f"rail:{nodes}x{gpus}")
+    node = Fabric.from_networkx(switched_planes(gpus, [1], rates[0], delays[0], multicast, reduce))
+    return join(node, nodes, network, name=f"rail:{nodes}x{gpus}")
 
 
 def rail_fat_tree(

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from topo.errors import CatalogueError, nearest
+from topo.errors import CatalogueError
 from topo.fabric import Fabric
 from topo.units import parse_count
 from topologies import keys
@@ -101,7 +101,9 @@ class Topology:
         numbers = self.numbers(shape)
         arguments = keys.read(self.name, self.keys, options)
         built = self.builder(*(numbers if self.spread else (numbers,)), **arguments)
-        return built if isinstance(built, Fabric) else Fabric.from_networkx(built, name)
+        if isinstance(built, Fabric):
+            return replace(built, name=name or built.name, cache={})
+        return Fabric.from_networkx(built, name)
 
 
 _BOTH = (BANDWIDTH, LATENCY)
@@ -208,18 +210,3 @@ TOPOLOGIES: dict[str, Topology] = {
     )
 }
 """Bare topologies by name."""
-
-
-def find(name: str) -> Topology:
-    """The topology of a name.
-
-    Raises
-    ------
-    CatalogueError
-        Unknown, with the nearest names.
-    """
-    if name not in TOPOLOGIES:
-        raise CatalogueError(
-            f"unknown topology {name!r}", nearest(name, TOPOLOGIES) or f"known are {', '.join(TOPOLOGIES)}"
-        )
-    return TOPOLOGIES[name]

@@ -14,8 +14,6 @@ def switch(
     latency: checks.Quantity = checks.DEFAULT_LATENCY,
     multicast: bool = False,
     reduce: bool = False,
-    label: str = "gpu",
-    switch_label: str = "switch",
 ) -> nx.DiGraph:
     """A star: every accelerator has one cable to one ideal crossbar, so a path is two links.
 
@@ -29,8 +27,11 @@ def switch(
         Seconds of each link; an accelerator reaches another after two of them.
     multicast, reduce : bool
         Whether the switch copies data to several ports, and adds data from several ports.
-    label, switch_label : str
-        What the accelerators and the switch are called: ``gpu0`` .. and ``switch0``.
+
+    Returns
+    -------
+    networkx.DiGraph
+        Accelerators ``gpu0`` .. around ``switch0``.
 
     Raises
     ------
@@ -46,9 +47,8 @@ def switch(
     rate, delay = checks.bandwidth(bandwidth), checks.latency(latency)
     graph = nx.DiGraph(name=f"switch:{n}")
     for i, position in enumerate(draw.circle(n)):
-        draw.accelerator(graph, f"{label}{i}", position)
-    hub = f"{switch_label}0"
-    draw.switch(graph, hub, (0.0, 0.0), multicast, reduce)
+        draw.accelerator(graph, f"gpu{i}", position)
+    draw.switch(graph, "switch0", (0.0, 0.0), multicast, reduce)
     for i in range(n):
-        draw.cable(graph, f"{label}{i}", hub, rate, delay)
+        draw.cable(graph, f"gpu{i}", "switch0", rate, delay)
     return graph
