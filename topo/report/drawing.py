@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,23 @@ _LINKS = (
 )
 _MOST_LABELS = 80
 _CURVE = 24
+_ALIKE = 0.1
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Links that are alike: bandwidth of a cable, latency, cables; exactly, or about."""
+
+    bandwidth: float
+    latency: float
+    cables: int
+    exact: bool
+
+    @property
+    def words(self) -> str:
+        about = "" if self.exact else "about "
+        parallel = f"{self.cables} cables of " if self.cables > 1 else ""
+        return f"{about}{parallel}{format_bandwidth(self.bandwidth)}, {format_time(self.latency)}"
 
 
 def draw(fabric: Fabric, path: Path, title: str = "") -> Path:
@@ -52,6 +70,11 @@ def draw(fabric: Fabric, path: Path, title: str = "") -> Path:
             axis.text((left + right) / 2, bottom, label, fontsize=7, color="#555555", ha="center", va="top")
         _draw_links(axis, fabric, layout, scale)
         _draw_nodes(axis, fabric, layout, scale)
+        low, high = np.nanmin(layout.place, axis=0), np.nanmax(layout.place, axis=0)
+        room = min(0.7, 0.25 * float((high - low).max(initial=0.4)))
+        low, high = low - room, high + room
+        axis.set_xlim(low[0], high[0])
+        axis.set_ylim(low[1], high[1])
         heading = title or fabric.name
         axis.set_title(heading + (f"\n{layout.note}" if layout.note else ""), fontsize=10)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3)
@@ -138,33 +161,42 @@ def _draw_links(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None
         return
     classes, which = _classes(fabric, links)
     thin = float(np.clip(60.0 / np.sqrt(len(links)) / 4, 0.25, 1.4))
-    for number, (bandwidth, latency, cables) in enumerate(classes):
+    for number, kind in enumerate(classes):
         color, line = _LINKS[min(number, len(_LINKS) - 1)]
         chosen = links[which == number]
-        parallel = f"{cables} cables of " if cables > 1 else ""
-        label = f"{parallel}{format_bandwidth(bandwidth)}, {format_time(latency)}"
         if number < len(_LINKS):
-            axis.plot([], [], color=color, linestyle=line, linewidth=1.2, label=label)
+            axis.plot([], [], color=color, linestyle=line, linewidth=1.2, label=kind.words)
         axis.add_collection(
             LineCollection(
                 _curves(fabric, layout, chosen),
                 colors=color,
                 linestyles=[line],
                 linewidths=thin,
-                alpha=0.9 if len(links) < 300 else 0.5,
+                alpha=float(np.clip(14 / np.sqrt(len(links)), 0.2, 0.9)),
                 zorder=1,
             )
         )
 
 
-def _classes(fabric: Fabric, links: IntArray) -> tuple[list[tuple[float, float, int]], IntArray]:
-    """Links that are alike, the most frequent first, and the class of each; past the fourth all are one."""
+def _classes(fabric: Fabric, links: IntArray) -> tuple[list[_Class], IntArray]:
+    """Links that are alike within a tenth, the most frequent first, and the class of each."""
     table = np.stack([fabric.bandwidth / fabric.cables, fabric.latency, fabric.cables], axis=1)[links]
     found, inverse, count = np.unique(table, axis=0, return_inverse=True, return_counts=True)
-    order = np.argsort(-count, kind="stable")
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    classes = [(float(b), float(late), int(c)) for b, late, c in found[order].tolist()]
+    classes: list[_Class] = []
+    place = np.empty(len(found), dtype=np.int64)
+    for kind in np.argsort(-count, kind="stable"):
+        bandwidth, latency, cables = found[kind].tolist()
+        for number, known in enumerate(classes):
+            if all(
+                abs(a - b) <= _ALIKE * max(a, b)
+                for a, b in ((bandwidth, known.bandwidth), (latency, known.latency), (cables, known.cables))
+            ):
+                place[kind] = number
+                classes[number] = replace(known, exact=False)
+                break
+        else:
+            place[kind] = len(classes)
+            classes.append(_Class(bandwidth, latency, int(cables), True))
     return classes, place[inverse.ravel()]
 
 
@@ -179,6 +211,7 @@ def _curves(fabric: Fabric, layout: Layout, links: IntArray) -> list[FloatArray]
             continue
         normal = np.asarray([a[1] - b[1], b[0] - a[0]])
         lift = 4 / 3 * off * normal / np.hypot(*normal)
-        c, d = a + lift + 0.04 * (b - a), b + lift - 0.04 * (b - a)
+        inwards = (b - a) * min(0.04, 0.3 / np.hypot(*normal))
+        c, d = a + lift + inwards, b + lift - inwards
         lines.append((1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * c + 3 * t**2 * (1 - t) * d + t**3 * b)
     return lines

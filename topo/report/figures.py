@@ -38,9 +38,8 @@ def _panels(pyplot: Any, comparison: Comparison, draw: Callable[[Any, Comparison
     count = len(comparison.operations)
     columns = min(count, 2)
     rows = -(-count // columns)
-    figure, axes = pyplot.subplots(
-        rows, columns, figsize=(_PANEL[0] * columns + 0.4, _PANEL[1] * rows + 0.7), squeeze=False, sharex=True
-    )
+    size = (_PANEL[0] * columns + 0.4, _PANEL[1] * rows + 0.7)
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
     title = ""
     for axis, operation in zip(axes.flat, comparison.operations, strict=False):
         title = draw(axis, comparison, operation)
@@ -48,13 +47,12 @@ def _panels(pyplot: Any, comparison: Comparison, draw: Callable[[Any, Comparison
         _size_axis(axis, comparison.sizes)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
-    for axis in axes.flat[:count]:
-        last_of_column = axis.get_subplotspec().rowspan.stop == rows or count - columns <= list(
-            axes.flat
-        ).index(axis)
-        axis.tick_params(labelbottom=last_of_column)
-        if last_of_column:
+    for number, axis in enumerate(axes.flat[:count]):
+        if number + columns >= count:  # nothing below
             axis.set_xlabel("size (nccl-tests')")
+            axis.tick_params(labelbottom=True)
+        if number % columns:
+            axis.set_ylabel("")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
@@ -68,6 +66,13 @@ def _size_axis(axis: Any, sizes: Sequence[float]) -> None:
     ticks = ticks[:: max(1, -(-len(ticks) // 6))] or [low]
     axis.set_xticks(ticks, [format_bytes(s) for s in ticks])
     axis.minorticks_off()
+
+
+def _plain_numbers(axis: Any) -> None:
+    """0.1, 1, 10 on a logarithmic axis, not powers of ten."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axis.yaxis.minorticks_off()
 
 
 def _lines(
@@ -99,7 +104,7 @@ def _busbw(axis: Any, comparison: Comparison, operation: str) -> str:
         return result.busbw_Bps * result.time_s / result.bound_s / 1e9 if result.bound_s > 0 else float("nan")
 
     _lines(axis, comparison, operation, lambda r: r.busbw_Bps / 1e9, at_bound)
-    axis.set_yscale("log")
+    _plain_numbers(axis)
     axis.set_ylabel("bus bandwidth (GB/s)")
     return "Bus bandwidth by size; thin lines: no algorithm can be above"
 
@@ -109,7 +114,7 @@ def _time(axis: Any, comparison: Comparison, operation: str) -> str:
         return result.bound_s * 1e6 if result.bound_s > 0 else float("nan")
 
     _lines(axis, comparison, operation, lambda r: r.time_s * 1e6, bound)
-    axis.set_yscale("log")
+    _plain_numbers(axis)
     axis.set_ylabel("time (us)")
     return "Time by size; thin lines: no algorithm can be below"
 

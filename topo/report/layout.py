@@ -19,6 +19,7 @@ MOST_SWITCHES = 36
 MOST_NODES = 600
 _LEANING = (0.52, 0.36)  # the second dimension of a layer goes obliquely back
 _APART = 1.0  # free height between layers
+_FLATTEST = 2.2  # width over height
 _ARC = 0.38  # height of an arc, in distances between neighbours
 
 
@@ -69,6 +70,8 @@ def _grid(fabric: Fabric) -> Layout:
     assert grid is not None
     dimensions = grid.dimensions
     most = MOST_ALONG[len(dimensions)]
+    if len(dimensions) == 2:
+        most = max(most, min(48, MOST_NODES // min(grid.shape[d] for d in dimensions)))
     coordinates = grid.coordinates(np.arange(grid.size))
     shown = (coordinates < most).all(axis=1)
     kept = coordinates[:, dimensions].astype(float)
@@ -115,7 +118,16 @@ def _plain(fabric: Fabric, place: FloatArray) -> Layout:
         keep[switches] = True
         place[~keep] = np.nan
         note = f"the first {MOST_NODES // 2:,} of {fabric.ranks:,} accelerators, and switches that they reach"
-    return Layout(place, np.zeros(fabric.links), note=note)
+    return Layout(_not_flat(place), np.zeros(fabric.links), note=note)
+
+
+def _not_flat(place: FloatArray) -> FloatArray:
+    """Raise the tiers of a drawing that would be a mere strip."""
+    drawn = place[~np.isnan(place[:, 0])]
+    width, height = drawn.max(axis=0) - drawn.min(axis=0)
+    if 0 < height < width / _FLATTEST:
+        place = place * (1.0, width / _FLATTEST / height)
+    return place
 
 
 def _domains(fabric: Fabric, place: FloatArray) -> Layout:
@@ -143,7 +155,7 @@ def _domains(fabric: Fabric, place: FloatArray) -> Layout:
         reached[fabric.target[drawn[fabric.source]]] = True
         here = np.flatnonzero((tier == level) & (owner < 0) & reached)[:MOST_SWITCHES]
         result[here, 0] = width * (np.arange(len(here)) + 0.5) / max(len(here), 1)
-        result[here, 1] = tallest + level * max(3.0, 0.16 * width)
+        result[here, 1] = tallest + level * max(3.0, 0.14 * width)
         drawn[here] = True
     hidden = (owner < 0) & ~drawn
     notes = []
@@ -166,7 +178,7 @@ def _inside_domain(fabric: Fabric, members: IntArray, place: FloatArray) -> Floa
     inside[accelerator, 0] = np.arange(count)
     switches = len(members) - count
     inside[~accelerator, 0] = count * (np.arange(switches) + 0.5) / switches - 0.5
-    inside[~accelerator, 1] = max(2.0, 0.3 * count)
+    inside[~accelerator, 1] = max(2.5, 0.4 * count)
     return inside
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from topo.compare import LEVEL, Comparison, Contender, Span
+from topo.compare import LEVEL, Comparison, Contender, Crossover, Span
 from topo.report.blocks import of_bound, percent
 from topo.results import Result
 from topo.units import format_bandwidth, format_bytes, format_time
+
+_NEAR = 0.9
+"""Share of the bound from which on nothing needs an explanation."""
 
 
 def summary(comparison: Comparison) -> dict[str, list[str]]:
@@ -71,22 +74,30 @@ def _span(comparison: Comparison, span: Span, alone: bool) -> str:
 
 
 def _between(comparison: Comparison, span: Span) -> str:
-    crossings = {
-        (c.operation, c.above): c.bytes
-        for c in comparison.crossovers
-        if span.first / 4 < c.bytes < span.first
-    }
-    endings = {
-        (c.operation, c.below): c.bytes for c in comparison.crossovers if span.last < c.bytes < span.last * 4
-    }
-    start, end = crossings.get((span.operation, span.winner)), endings.get((span.operation, span.winner))
+    """Where a span lies, in words, by the crossovers at its ends where these are known."""
+    start = next((c.bytes for c in comparison.crossovers if _begins(c, span, comparison.sizes)), None)
+    end = next((c.bytes for c in comparison.crossovers if _ends(c, span, comparison.sizes)), None)
     low = f"above {_size(start)}" if start else f"from {format_bytes(span.first)}"
     high = f"up to {_size(end)}" if end else f"to {format_bytes(span.last)}"
-    if start and span.last == comparison.sizes[-1]:
+    if start and not end and span.last == comparison.sizes[-1]:
         return low
-    if end and span.first == comparison.sizes[0]:
+    if end and not start and span.first == comparison.sizes[0]:
         return high
-    return f"{low} {high}" if end or not start else f"{low} and {high}"
+    if start and end:
+        return f"between {_size(start)} and {_size(end)}"
+    return f"{low} {high}"
+
+
+def _begins(crossover: Crossover, span: Span, sizes: Sequence[float]) -> bool:
+    before = max((size for size in sizes if size < span.first), default=span.first)
+    mine = crossover.operation == span.operation and crossover.above == span.winner
+    return mine and before <= crossover.bytes <= span.first
+
+
+def _ends(crossover: Crossover, span: Span, sizes: Sequence[float]) -> bool:
+    after = min((size for size in sizes if size > span.last), default=span.last)
+    mine = crossover.operation == span.operation and crossover.below == span.winner
+    return mine and span.last <= crossover.bytes <= after
 
 
 def _size(size: float) -> str:
@@ -138,9 +149,14 @@ def _by_bottleneck(results: Iterable[Result]) -> list[str]:
 
 
 def _near(result: Result) -> str:
-    contention = result.contention_s / result.time_s if result.time_s > 0 else 0.0
-    extra = f", {percent(contention)} of the time is contention" if contention > 0.1 else ""
-    return f"{of_bound(result)}{extra}"
+    """How near the bound a result is and, where it is far, what its time consists of."""
+    share = result.bound_s / result.time_s if result.time_s > 0 else 1.0
+    if share > _NEAR:
+        return of_bound(result)
+    parts = {"latency": result.latency_s, "contention": result.contention_s}
+    worst = max(parts, key=lambda name: parts[name])
+    extra = parts[worst] / result.time_s
+    return of_bound(result) + (f", {percent(extra)} of the time is {worst}" if extra > 0.1 else "")
 
 
 def _until(latency: Sequence[tuple[str, float]]) -> str:
@@ -170,7 +186,7 @@ def _fairness(comparison: Comparison) -> list[str]:
     for c in contenders:
         if c.blocks_of_a_wafer:
             lines.append(
-                f"An accelerator of {c.name} is one of {c.accelerators} blocks of cores of a single wafer, not a package."
+                f"An accelerator of {c.name} is one of {c.accelerators} blocks of a single wafer, not a package."
             )
     for c in contenders:
         shares = [
