@@ -92,6 +92,9 @@ def find_routes(
     if policy not in POLICIES:
         raise RoutingError(f"routing {policy!r} is unknown", f"one of {', '.join(POLICIES)}")
     source, target = np.asarray(source, dtype=np.int64), np.asarray(target, dtype=np.int64)
+    if not len(source):
+        none = np.zeros(0, dtype=np.int64)
+        return Routes(np.zeros(1, dtype=np.int64), none, np.zeros(0), np.zeros(0))
     if (source == target).any():
         raise RoutingError(f"rank {int(source[source == target][0])} has no route to itself")
     if policy == "ecmp":
@@ -321,6 +324,9 @@ def tree_routes(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
     """
     members = fabric.accelerators[np.unique(np.concatenate([sources, targets]))]
     roots = _roots(fabric, members)
+    # Links may lead one way only.
+    goals = fabric.accelerators[targets]
+    roots = roots[[bool((_tree(fabric, int(root), False)[goals] >= 0).all()) for root in roots.tolist()]]
     if not len(roots):
         raise RoutingError(
             f"no switch of {fabric.name} joins these {len(members)} ranks", "in-network algorithms need one"
@@ -380,10 +386,7 @@ def _switch_distances(fabric: Fabric, start: int) -> IntArray:
 
 def _branches(fabric: Fabric, root: int, leaves: IntArray, towards_root: bool) -> tuple[IntArray, float]:
     """Links of the tree of shortest ways between a root switch and leaves, and its largest latency."""
-    key = ("branches", root, towards_root)
-    if key not in fabric.cache:
-        fabric.cache[key] = _parents(fabric, root, towards_root)
-    parent: IntArray = fabric.cache[key]
+    parent = _tree(fabric, root, towards_root)
     used: list[IntArray] = []
     at = leaves.copy()
     latency = np.zeros(len(leaves))
@@ -395,6 +398,15 @@ def _branches(fabric: Fabric, root: int, leaves: IntArray, towards_root: bool) -
         used.append(link)
         at[moving] = onward
     return np.unique(np.concatenate(used)), float(latency.max())
+
+
+def _tree(fabric: Fabric, root: int, towards_root: bool) -> IntArray:
+    """The next node towards (or from) a root, for every node that switches join to it; -1 elsewhere."""
+    key = ("tree", root, towards_root)
+    if key not in fabric.cache:
+        fabric.cache[key] = _parents(fabric, root, towards_root)
+    found: IntArray = fabric.cache[key]
+    return found
 
 
 def _parents(fabric: Fabric, root: int, towards_root: bool) -> IntArray:

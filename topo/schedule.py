@@ -332,6 +332,14 @@ class ScheduleBuilder:
         number = len(self.batches)
         source, target = np.asarray(source, dtype=np.int64), np.asarray(target, dtype=np.int64)
         size = np.broadcast_to(np.asarray(bytes, dtype=float), source.shape).copy()
+        where = f"{self.algorithm}: batch {number}"
+        if not (np.isfinite(size) & (size >= 0)).all():
+            raise ScheduleError(f"{where} moves a negative or endless number of bytes")
+        if repeat < 1:
+            raise ScheduleError(f"{where} is repeated {repeat} times", "repeat it once at least")
+        for ends in (source, target):
+            if len(ends) and not (0 <= ends.min() and ends.max() < self.collective.ranks):
+                raise ScheduleError(f"{where} names a rank outside 0 to {self.collective.ranks - 1}")
         all_waits = [Wait(b, LAST, on) for b in after for on in ("arrival", "drain")]
         all_waits += [Wait(b, 0, "arrival") for b in pipeline]
         if repeat > 1 and loop:

@@ -195,14 +195,17 @@ def compile_program(
     """
     if switching not in SWITCHINGS:
         raise NetworkError(f"switching {switching!r} is unknown", f"one of {', '.join(SWITCHINGS)}")
-    if ranks is None:
-        ranks = np.arange(schedule.collective.ranks)
-    if len(ranks) != schedule.collective.ranks or len(ranks) > fabric.ranks or (ranks >= fabric.ranks).any():
+    ranks = np.arange(schedule.collective.ranks) if ranks is None else np.asarray(ranks, dtype=np.int64)
+    inside = (ranks >= 0) & (ranks < fabric.ranks)
+    if len(ranks) != schedule.collective.ranks or not inside.all() or len(np.unique(ranks)) != len(ranks):
         raise NetworkError(
-            f"a group of {schedule.collective.ranks} ranks does not fit {fabric.name} with {fabric.ranks} accelerators"
+            f"a group of {schedule.collective.ranks} ranks does not fit {fabric.name} with {fabric.ranks} accelerators",
+            f"name {schedule.collective.ranks} different ranks from 0 to {fabric.ranks - 1}",
         )
     require_memory(schedule, fabric)
     schedule = schedule.whole()
+    if not schedule.transfers:
+        return _nothing(fabric)
     first = np.concatenate([[0], np.cumsum([len(batch) for batch in schedule.batches])]).tolist()
     rows = first[-1]
     routes = _all_routes(schedule, fabric, ranks, routing, seed)
@@ -230,6 +233,12 @@ def compile_program(
         tree = np.repeat([batch.form != "direct" for batch in schedule.batches], np.diff(first))
         program = by_hop(program, fabric, tree)
     return program
+
+
+def _nothing(fabric: Fabric) -> Program:
+    """The program of a schedule without transfers, such as an all-to-all of empty blocks."""
+    none = np.zeros(0, dtype=np.int64)
+    return flow_program(fabric.bandwidth, np.zeros(0), np.zeros(0), np.zeros(1, dtype=np.int64), none)
 
 
 MOST_MEMORY = 16e9

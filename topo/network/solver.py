@@ -243,7 +243,7 @@ class FluidSolver:
                 return self._advance_compiled(until)
             moment = self.next_event()
             if moment == np.inf and until == np.inf:
-                raise NetworkError(self._stalled(), "give those links capacity, or route around them")
+                raise self._stalled()
             if moment > until * (1 + TIE):
                 break
             finished = self._step(min(moment, until))
@@ -279,7 +279,7 @@ class FluidSolver:
             if word == kernel.STALLED:
                 if until == np.inf:
                     self._take_back()
-                    raise NetworkError(self._stalled(), "give those links capacity, or route around them")
+                    raise self._stalled()
                 solver.clock[0] = until
             if solver.next_event() > until * (1 + TIE) or word == kernel.STALLED:
                 self.now = max(self.now, until) if until < np.inf else self.now
@@ -594,7 +594,7 @@ class FluidSolver:
         self._pending = [(time + shift, serial, rows) for time, serial, rows in self._pending]
         heapq.heapify(self._pending)
 
-    def _stalled(self) -> str:
+    def _stalled(self) -> NetworkError:
         p = self._program
         assert p is not None
         stuck = np.flatnonzero(self.arrived < p.repeat)
@@ -602,8 +602,13 @@ class FluidSolver:
         if len(blocked):
             links = np.unique(p.route_link[spread(p.route_pointer, blocked)])
             dead = [int(link) for link in links if self.capacity[link] <= 0]
-            return f"{len(blocked)} transfers are stalled on links without capacity ({dead[:5]})"
-        return f"{len(stuck)} transfers wait for each other in a cycle"
+            return NetworkError(
+                f"{len(blocked)} transfers are stalled on links without capacity (numbers {dead[:5]})",
+                "give those links capacity, or route around them",
+            )
+        return NetworkError(
+            f"{len(stuck)} transfers wait for each other in a cycle", "let each batch wait for earlier ones only"
+        )
 
 
 def _concatenated(parts: list[Program], capacity: FloatArray) -> Program:
