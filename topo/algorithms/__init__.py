@@ -1,6 +1,7 @@
 """Algorithms: functions from a Collective and its site on a Fabric to a Schedule, one family a file."""
 
 from topo.algorithms import (
+    blueconnect,
     bruck,
     bucket,
     chain,
@@ -9,6 +10,7 @@ from topo.algorithms import (
     double_tree,
     doubling,
     hierarchical,
+    multi_rail,
     nvls,
     pat,
     ring,
@@ -55,6 +57,8 @@ FAMILIES = (
     pat,
     trees,
     twisted,
+    blueconnect,
+    multi_rail,
     double_tree,
     scatter_allgather,
     dissemination,

@@ -13,6 +13,9 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.homes import Link, star
+from topo.algorithms.homes import ring as ring_link
+from topo.algorithms.parameters import whole
 from topo.algorithms.registry import Site, algorithm
 from topo.collective import Collective, cut
 from topo.fabric import Grid, IntArray
@@ -95,12 +98,18 @@ def ring_order(site: Site) -> IntArray:
     there is one, and on a line the line folded.  Elsewhere rank order, which keeps scale-up domains together.
     """
     grid = site.grid
-    if grid is None:
-        return np.arange(len(site.ranks))
-    if not any(grid.wrap) and not grid.twisted:
+    if grid is not None and not any(grid.wrap) and not grid.twisted:
         closed = _closed_walk(grid)
         if closed is not None:
             return closed
+    return walk_order(site)
+
+
+def walk_order(site: Site) -> IntArray:
+    """Ranks of the group in the order of a walk over neighbours, boustrophedon on a grid; it need not close."""
+    grid = site.grid
+    if grid is None:
+        return np.arange(len(site.ranks))
     place = grid.coordinates(np.arange(grid.size))
     turned = place.copy()
     for d in range(1, len(grid.shape)):
@@ -171,13 +180,33 @@ def _ring_schedule(collective: Collective, site: Site, name: str, directions: Se
     return builder.build()
 
 
-@algorithm("ring", RING_OPERATIONS)
-def ring(collective: Collective, site: Site, chunks: int) -> Schedule:
+def _one_way(collective: Collective, link: Link) -> float:
+    n = collective.ranks
+    once = (n - 1) * link.time(collective.bytes / n)
+    return 2 * once if collective.operation == "all-reduce" else once
+
+
+def _ring_time(collective: Collective, site: Site, chunks: int, *, channels: int) -> float | None:
+    """On a ring or a star: (N-1)(a + S/(N B)), twice for all-reduce; channels share the links."""
+    link = ring_link(site) or star(site)
+    return None if link is None else _one_way(collective, link)
+
+
+def _two_way_time(collective: Collective, site: Site, chunks: int) -> float | None:
+    """On a ring half the bandwidth term of one way; on a star, whose port carries both ways, no gain."""
+    link, port = ring_link(site), star(site)
+    if link is not None:
+        return _one_way(collective, Link(link.latency, 2 * link.bandwidth))
+    return None if port is None else _one_way(collective, port)
+
+
+@algorithm("ring", RING_OPERATIONS, parameters=(whole("channels", 1),), closed_form=_ring_time)
+def ring(collective: Collective, site: Site, chunks: int, *, channels: int) -> Schedule:
     """One ring, one direction: (N-1)(a + S/(N B)) each for reduce-scatter and all-gather."""
-    return _ring_schedule(collective, site, "ring", (1,))
+    return _ring_schedule(collective, site, "ring", (1,) * channels)
 
 
-@algorithm("bidirectional-ring", RING_OPERATIONS)
+@algorithm("bidirectional-ring", RING_OPERATIONS, closed_form=_two_way_time)
 def bidirectional_ring(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Half the data each way round the ring: 2(N-1)(a + S/(2 N B)) for all-reduce."""
     return _ring_schedule(collective, site, "bidirectional-ring", (1, -1))
