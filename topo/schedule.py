@@ -338,7 +338,7 @@ class ScheduleBuilder:
         if repeat < 1:
             raise ScheduleError(f"{where} is repeated {repeat} times", "repeat it once at least")
         for ends in (source, target):
-            if len(ends) and not (0 <= ends.min() and ends.max() < self.collective.ranks):
+            if len(ends) and not (ends.min() >= 0 and ends.max() < self.collective.ranks):
                 raise ScheduleError(f"{where} names a rank outside 0 to {self.collective.ranks - 1}")
         all_waits = [Wait(b, LAST, on) for b in after for on in ("arrival", "drain")]
         all_waits += [Wait(b, 0, "arrival") for b in pipeline]
