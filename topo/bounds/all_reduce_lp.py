@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,17 +11,24 @@ from topo.bounds.bound import Bound
 from topo.bounds.distances import latency_over
 from topo.bounds.group import Group
 from topo.bounds.lp import maximise
-from topo.bounds.orbits import Orbits, Symmetry, symmetry_of
+from topo.bounds.maxflow import Network
+from topo.bounds.orbits import Symmetry, symmetry_of
 from topo.bounds.words import lengths_data, say_lengths
 from topo.collective import Collective
 from topo.errors import BoundError
 from topo.fabric import BoolArray, FloatArray, IntArray
 from topo.units import format_bandwidth, format_bytes, format_time
 
-MOST_VARIABLES = 80_000
+MOST_VARIABLES = 4_000
+PATIENCE = 20.0
+"""Seconds of CPU for one program."""
+_VIOLATED = 1e-8
+_FLOW_UNITS = 2**30
 
 
-def all_reduce_bound(collective: Collective, group: Group, in_network: bool | None = None) -> Bound:
+def all_reduce_bound(
+    collective: Collective, group: Group, in_network: bool | None = None, patience: float = PATIENCE
+) -> Bound:
     """The least time of an all-reduce whose chunks go up an in-tree and down an out-tree with the same root.
 
     Parameters
@@ -30,6 +38,9 @@ def all_reduce_bound(collective: Collective, group: Group, in_network: bool | No
     in_network : bool, optional
         Whether switches may multicast and reduce: as the fabric says by default; False keeps them from it.
 
+    patience : float
+        Seconds of CPU after which the bound of the sets found so far is returned.
+
     Raises
     ------
     BoundError
@@ -37,13 +48,15 @@ def all_reduce_bound(collective: Collective, group: Group, in_network: bool | No
 
     Notes
     -----
-    Rank r is the root of x_r bytes/s.  Link capacities are divided in two parts: from the ranks' supplies x,
-    the one must bring sum(x) to every rank (packing of out-trees: J. Edmonds, "Edge-disjoint branchings",
-    1973), the other must bring sum(x) from every rank to the supplies reversed (in-trees).  A switch that
-    cannot multicast passes on in the first part as much as it takes in, one that cannot reduce so in the
-    second; accelerators outside the group, too.  Each condition is a flow, so the largest sum(x) is one linear
-    program; time >= bytes / sum(x) plus the smallest latency of a route over a link that binds.  Links and
-    ranks that are alike under a symmetry share their variables, as averages of any optimum may.
+    Rank r is the root of x_r bytes/s.  Link capacities are divided in two parts.  The first spreads: every node
+    set W with a rank in it takes in, over its first part, at least what ranks outside it supply, for out-trees
+    can be packed just then (J. Edmonds, "Edge-disjoint branchings", 1973).  The second reduces: every such set
+    gives out, over its second part, at least as much.  A switch that cannot multicast passes on in the first
+    part as much as it takes in, one that cannot reduce so in the second; accelerators outside the group, too.
+    The largest sum of x is a linear program; time >= bytes / sum(x) plus the smallest latency of a route over
+    a link that binds.  Its sets are too many to be written down: those that a solution violates are found by
+    maximum flows and added until there is none.  Any selection of sets gives a valid bound.  Links and ranks
+    that are alike under a symmetry share their variables, as averages of any optimum may.
 
     What is bounded are schedules of trees.  That no other kind is faster is not proved in general; port,
     capacity and cut bounds hold for every algorithm.
@@ -57,7 +70,7 @@ def all_reduce_bound(collective: Collective, group: Group, in_network: bool | No
     copies, adds = (
         ability if able else np.zeros_like(ability) for ability in (fabric.multicast, fabric.reduce)
     )
-    rate, lengths = _program(symmetry_of(group), copies, adds)
+    rate, lengths, exact = _solved(symmetry_of(group), copies, adds, patience)
     late = latency_over(group, np.flatnonzero(lengths))
     room = float(lengths @ fabric.bandwidth)
     return Bound(
@@ -68,7 +81,7 @@ def all_reduce_bound(collective: Collective, group: Group, in_network: bool | No
         f"least {room / rate:.6g} long, so trees carry {format_bandwidth(rate)} of the "
         f"{format_bytes(float(collective.bytes))}; the last bytes travel {format_time(late)}",
         {
-            "exact": True,
+            "exact": exact,
             "schedules": "a tree that reduces and a tree that spreads for every chunk",
             "rate_Bps": rate,
             "bytes": float(collective.bytes),
@@ -77,106 +90,149 @@ def all_reduce_bound(collective: Collective, group: Group, in_network: bool | No
             "reduce": bool(adds.any()),
             "latency_s": late,
         }
+        | (
+            {}
+            if exact
+            else {"why": f"stopped after {patience:g} s of CPU, before all node sets were satisfied"}
+        )
         | lengths_data(fabric, lengths),
         lengths,
     )
 
 
-class _Rows:
-    """Rows of a sparse matrix, gathered piece by piece."""
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One part of the capacities: the one that spreads, or, with all links reversed, the one that reduces.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._pieces: list[tuple[IntArray, IntArray, FloatArray]] = []
+    Parameters
+    ----------
+    source, target : int arrays [links]
+        Ends of each link as trees lead from their root.
+    first : int
+        Variable of the first link orbit.
+    able : bool array [nodes]
+        Nodes that may give out more than they take in.
+    """
 
-    def add(self, row: IntArray, column: IntArray, value: FloatArray) -> None:
-        """Add entries; rows count from 0 over everything."""
-        self._pieces.append((row, column, np.broadcast_to(value, row.shape)))
-
-    def matrix(self, variables: int) -> Any:
-        """The sparse matrix; entries on the same place add up."""
-        from scipy.sparse import coo_array
-
-        row, column, value = (np.concatenate([piece[i] for piece in self._pieces]) for i in range(3))
-        return coo_array((value, (row, column)), shape=(self.count, variables)).tocsr()
+    source: IntArray
+    target: IntArray
+    first: int
+    able: BoolArray
 
 
-def _program(symmetry: Symmetry, copies: BoolArray, adds: BoolArray) -> tuple[float, FloatArray]:
-    """The largest sum of supplies in bytes/s, and the dual length of each link (the largest 1)."""
+class _Program:
+    """The program with the node sets known so far.
+
+    Variables: supplies by orbit of ranks, then both parts by orbit of links, in units of the fastest link.
+    """
+
+    def __init__(self, symmetry: Symmetry, copies: BoolArray, adds: BoolArray) -> None:
+        group, orbits = symmetry.group, symmetry.orbits
+        fabric = group.fabric
+        self.group, self.orbits = group, orbits
+        self.roots, self.count = symmetry.senders
+        supplies = len(self.roots)
+        self.variables = supplies + 2 * orbits.links
+        self.parts = (
+            _Part(fabric.source, fabric.target, supplies, group.member | copies),
+            _Part(fabric.target, fabric.source, supplies + orbits.links, group.member | adds),
+        )
+        orbit_of_root = np.full(orbits.nodes, -1, dtype=np.int64)
+        orbit_of_root[orbits.node[group.nodes[self.roots]]] = np.arange(supplies)
+        self.supply = orbit_of_root[orbits.node[group.nodes]]
+        self.limits = fabric.bandwidth[orbits.first_link] / fabric.bandwidth.max()
+        self._sets: dict[bytes, FloatArray] = {}
+
+    def add_set(self, part: _Part, inside: BoolArray) -> bool:
+        """Demand that a node set takes in what ranks outside supply; whether that is new."""
+        crossing = ~inside[part.source] & inside[part.target]
+        row = np.zeros(self.variables)
+        outside = ~inside[self.group.nodes]
+        row[: len(self.roots)] = np.bincount(self.supply[outside], minlength=len(self.roots))
+        row[part.first : part.first + self.orbits.links] = -np.bincount(
+            self.orbits.link[crossing], minlength=self.orbits.links
+        )
+        new = row.tobytes() not in self._sets
+        self._sets[row.tobytes()] = row
+        return new
+
+    def solve(self) -> tuple[FloatArray, FloatArray]:
+        """The best variables, and the price of each link orbit's capacity."""
+        from scipy.sparse import csr_array
+
+        links = np.arange(self.orbits.links)
+        room = np.zeros((len(links), self.variables))
+        for part in self.parts:
+            room[links, part.first + links] = 1.0
+        below = np.concatenate([room, *(row[None] for row in self._sets.values())])
+        limits = np.concatenate([self.limits, np.zeros(len(self._sets))])
+        objective = np.zeros(self.variables)
+        objective[: len(self.roots)] = self.count
+        what = f"all-reduce of {self.group.fabric.name}"
+        _, best, prices = maximise(objective, csr_array(self._balances()), csr_array(below), limits, what)
+        return best, prices[: len(links)]
+
+    def _balances(self) -> FloatArray:
+        """Rows that say: as much of a part enters each node that is not able as leaves it."""
+        rows = []
+        for part in self.parts:
+            for node in self.orbits.first_node[~part.able[self.orbits.first_node]]:
+                row = np.zeros(self.variables)
+                for ends, sign in ((part.target, 1.0), (part.source, -1.0)):
+                    links = self.orbits.link[ends == node]
+                    row[part.first : part.first + self.orbits.links] += sign * np.bincount(
+                        links, minlength=self.orbits.links
+                    )
+                rows.append(row)
+        return np.asarray(rows).reshape(len(rows), self.variables)
+
+    def separate(self, best: FloatArray) -> bool:
+        """Add the sets that a solution violates most; whether there are any."""
+        group = self.group
+        supplies = np.maximum(best[self.supply], 0.0)
+        total = float(supplies.sum())
+        unit = total / _FLOW_UNITS
+        fed = np.round(supplies / unit).astype(np.int64)
+        found = False
+        for part in self.parts:
+            given = np.clip(best[part.first + self.orbits.link], 0.0, total)
+            whole = np.round(given / unit).astype(np.int64)
+            network = Network(len(group.fabric.nodes), part.source, part.target, whole, group.nodes, fed)
+            for root in self.roots:
+                if network.flow(int(group.nodes[root])) >= int(fed.sum()) * (1 - _VIOLATED):
+                    continue
+                inside = ~network.side()
+                crossing = float(given[~inside[part.source] & inside[part.target]].sum())
+                if crossing < float(supplies[~inside[group.nodes]].sum()) - _VIOLATED * total:
+                    found |= self.add_set(part, inside)
+        return found
+
+
+def _solved(
+    symmetry: Symmetry, copies: BoolArray, adds: BoolArray, patience: float
+) -> tuple[float, FloatArray, bool]:
+    """The largest sum of supplies in bytes/s, dual lengths of links (the largest 1), and whether all sets hold."""
+    program = _Program(symmetry, copies, adds)
     group, orbits = symmetry.group, symmetry.orbits
     fabric = group.fabric
-    roots, count = symmetry.senders
-    fixed = [symmetry.stabiliser(int(group.nodes[root])) for root in roots]
-    flows = sum(one.links for one in fixed)
-    # Variables: supplies by orbit of ranks, both parts of each link orbit, flows for each kind of part.
-    spread_at = len(roots)
-    parts_at = (spread_at, spread_at + orbits.links)
-    flow_at = spread_at + 2 * orbits.links
-    variables = flow_at + 2 * flows
-    if variables > MOST_VARIABLES:
+    if program.variables > MOST_VARIABLES:
         raise BoundError(
-            f"the all-reduce program of {fabric.name} has {variables:,} variables "
-            f"({len(roots)} ranks, {fabric.links} links), more than {MOST_VARIABLES:,}",
+            f"the all-reduce program of {fabric.name} has {program.variables:,} variables "
+            f"({len(program.roots)} ranks, {fabric.links} links), more than {MOST_VARIABLES:,}",
             "use the port, capacity and cut bounds, or a smaller group",
         )
-    unit = float(fabric.bandwidth.max())
-    equal, below = _Rows(), _Rows()
-    supply = np.full(len(fabric.nodes), -1, dtype=np.int64)
-    orbit_of_root = {int(orbits.node[group.nodes[root]]): i for i, root in enumerate(roots)}
-    for node in group.nodes:
-        supply[node] = orbit_of_root[int(orbits.node[node])]
-    limits = [fabric.bandwidth[orbits.first_link] / unit]
-    links = np.arange(orbits.links)
-    for part in parts_at:
-        below.add(links, part + links, np.ones(1))
-    below.count = orbits.links
-    for part, able, ends in ((parts_at[0], copies, False), (parts_at[1], adds, True)):
-        _balance(equal, orbits, fabric, part, ~group.member & ~able)
-        for root, one in zip(roots, fixed, strict=True):
-            start, end = (fabric.target, fabric.source) if ends else (fabric.source, fabric.target)
-            node = int(group.nodes[root])
-            _conserve(equal, one, start, end, flow_at, supply, node)
-            own = np.arange(one.links)
-            below.add(below.count + own, flow_at + own, np.ones(1))
-            below.add(below.count + own, part + orbits.link[one.first_link], -np.ones(1))
-            below.count += one.links
-            limits.append(np.zeros(one.links))
-            flow_at += one.links
-    objective = np.zeros(variables)
-    objective[: len(roots)] = count
-    best, _, prices = maximise(
-        objective,
-        equal.matrix(variables),
-        below.matrix(variables),
-        np.concatenate(limits),
-        f"all-reduce of {fabric.name}",
-    )
-    lengths = (prices[: orbits.links] / orbits.link_count)[orbits.link]
+    for part in program.parts:
+        for root in program.roots:
+            alone = np.zeros(len(fabric.nodes), dtype=bool)
+            alone[group.nodes[root]] = True
+            program.add_set(part, alone)
+    end = time.process_time() + patience
+    while True:
+        best, prices = program.solve()
+        more = program.separate(best)
+        if not more or time.process_time() > end:
+            break
+    lengths = (prices / orbits.link_count)[orbits.link]
     lengths[lengths < lengths.max() * 1e-9] = 0.0
-    return best * unit, np.asarray(lengths / lengths.max())
-
-
-def _balance(equal: _Rows, orbits: Orbits, fabric: Any, part: int, nodes: BoolArray) -> None:
-    """As much of a part of the capacity enters each of some nodes as leaves it."""
-    row = np.full(len(fabric.nodes), -1, dtype=np.int64)
-    first = orbits.first_node[nodes[orbits.first_node]]
-    row[first] = equal.count + np.arange(len(first))
-    for ends, sign in ((fabric.target, 1.0), (fabric.source, -1.0)):
-        use = np.flatnonzero(row[ends] >= 0)
-        equal.add(row[ends[use]], part + orbits.link[use], np.full(1, sign))
-    equal.count += len(first)
-
-
-def _conserve(
-    equal: _Rows, one: Orbits, start: IntArray, end: IntArray, flow_at: int, supply: IntArray, sink: int
-) -> None:
-    """What flows out of each node beyond what flows in is its supply; the sink takes the rest."""
-    row = np.full(len(supply), -1, dtype=np.int64)
-    row[one.first_node] = equal.count + np.arange(one.nodes)
-    row[sink] = -1
-    for ends, sign in ((start, 1.0), (end, -1.0)):
-        use = np.flatnonzero(row[ends] >= 0)
-        equal.add(row[ends[use]], flow_at + one.link[use], np.full(1, sign))
-    giving = np.flatnonzero((row >= 0) & (supply >= 0))
-    equal.add(row[giving], supply[giving], np.full(1, -1.0))
-    equal.count += one.nodes
+    rate = float(best[: len(program.roots)] @ program.count) * float(fabric.bandwidth.max())
+    return rate, np.asarray(lengths / lengths.max()), not more

@@ -37,7 +37,7 @@ def bounds_with_exact(collective: Collective, group: Group) -> list[Bound]:
         except BoundError as problem:
             problems.append(str(problem))
     best = tightest_first([*found, *simple], _SAME)
-    top = replace(best[0], data=best[0].data | {"exact": bool(found)})
+    top = replace(best[0], data={"exact": any(bound.data["exact"] for bound in found)} | best[0].data)
     if problems:
         top = replace(top, data=top.data | {"why": "; ".join(problems)})
     if top.kind not in _SIMPLE:

@@ -111,6 +111,17 @@ def test_in_network_help_can_be_left_aside_but_not_invented() -> None:
         all_reduce(fabric(star(6, 1.0)), in_network=True)
 
 
+def test_without_patience_the_bound_is_weaker_but_holds() -> None:
+    random = np.random.default_rng(5)
+    graph = nx.random_regular_graph(4, 24, seed=5)
+    found = fabric(unit_graph(24, [(a, b, int(random.integers(1, 5))) for a, b in graph.edges]))
+    collective = Collective("all-reduce", 24, 1e3)
+    group = group_of(collective, found)
+    hasty, patient = (all_reduce_bound(collective, group, patience=seconds) for seconds in (0.0, 20.0))
+    assert patient.data["exact"] and not hasty.data["exact"] and "0 s of CPU" in hasty.data["why"]
+    assert 0 < hasty.seconds <= patient.seconds * (1 + 1e-9)
+
+
 def test_32_accelerators_within_the_half_minute() -> None:
     random = np.random.default_rng(7)
     graph = nx.random_regular_graph(4, 32, seed=7)
