@@ -61,7 +61,9 @@ def _all_to_all(collective: Collective, site: Site, radix: int) -> Schedule:
     weight = 1
     while weight < n:
         # Blocks of displacement j sit, so far, where the digits of j below this one have brought them.
-        moves = [(v, np.asarray([j for j in range(1, n) if j // weight % radix == v])) for v in range(1, radix)]
+        moves = [
+            (v, np.asarray([j for j in range(1, n) if j // weight % radix == v])) for v in range(1, radix)
+        ]
         moves = [(v, moved) for v, moved in moves if len(moved)]
         source = np.concatenate([order for _ in moves])
         target = np.concatenate([order[(place + v * weight) % n] for v, _ in moves])
@@ -126,7 +128,9 @@ def bruck(collective: Collective, site: Site, chunks: int, *, radix: int) -> Sch
     if collective.operation == "all-to-all":
         return _all_to_all(collective, site, radix)
     if radix != 2:
-        raise AlgorithmError(f"bruck:radix={radix} does not do {collective.operation}", "only all-to-all has a radix")
+        raise AlgorithmError(
+            f"bruck:radix={radix} does not do {collective.operation}", "only all-to-all has a radix"
+        )
     order = ring_order(site)
     builder = ScheduleBuilder(collective, "bruck", partial(cut, collective))
     rounds = gather_rounds(order, partial(np.take, order))

@@ -7,7 +7,7 @@ member sends its peer the blocks of all that the peer reaches from round s + 1 o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,6 +47,8 @@ def _open(site: Site) -> bool:
 
 def _arms(collective: Collective, site: Site, form: str) -> list[_Arm]:
     root = collective.root
+    if collective.operation == "send-recv":
+        return [_Arm((root, collective.peer))]
     if _open(site) and form in ("best", "two"):
         walk = [int(rank) for rank in walk_order(site)]
         # An all-reduce may meet anywhere: in the middle.
@@ -94,10 +97,7 @@ def _forms(collective: Collective, site: Site) -> list[str]:
 def chain(collective: Collective, site: Site, chunks: int, *, form: str) -> Schedule:
     """A line of ranks passes segments on; all-reduce goes up the line and back down."""
     operation = collective.operation
-    if operation == "send-recv":
-        arms = [_Arm((collective.root, collective.peer))]
-    else:
-        arms = _arms(collective, site, form)
+    arms = _arms(collective, site, form)
     parts = arms[0].stride
     builder = ScheduleBuilder(
         collective, "chain", partial(segments, collective, parts * chunks), in_chunks(chunks)
@@ -127,7 +127,7 @@ def _pass_along(
     """One batch per hop, so that segment t waits at each rank only for segment t; the last batch."""
     pieces = partial(_segment, arm.first, arm.stride)
     hop = -1
-    for source, target in zip(line[:-1], line[1:], strict=True):
+    for source, target in pairwise(line):
         hop = builder.add(
             [source], [target], size, pieces, repeat=chunks, reduce=reduce, pipeline=after, loop=False
         )

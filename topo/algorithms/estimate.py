@@ -31,7 +31,14 @@ def estimate(schedule: Schedule, site: Site) -> float:
     starts: dict[int, list[tuple[FloatArray, float]]] = {}
     ends: dict[int, list[tuple[FloatArray, float]]] = {}
     for batch in schedule.whole().batches:
-        key = (id(batch.source), id(batch.target), id(batch.fan), id(batch.routes), hash(batch.form), id(batch.bytes))
+        key = (
+            id(batch.source),
+            id(batch.target),
+            id(batch.fan),
+            id(batch.routes),
+            hash(batch.form),
+            id(batch.bytes),
+        )
         if key not in known:
             known[key] = _load(batch, site)
         starts.setdefault(batch.step, []).append(known[key])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def add_round(
     *,
     reduce: bool = False,
     after: Sequence[int] = (),
-    **options: object,
+    **options: Any,
 ) -> int:
     """Add one round as a batch; options as for the builder."""
 

@@ -22,6 +22,7 @@ from topo.schedule import ScheduleBuilder, Table, rows_of
 ChunksOf = Callable[[IntArray, IntArray], IntArray]
 """From (group, share) pairs to their chunks, one row per pair."""
 
+
 @dataclass(frozen=True, eq=False)
 class Groups:
     """Disjoint groups of ranks: the rows or the columns of a matrix.
@@ -43,12 +44,12 @@ class Groups:
     @property
     def size(self) -> int:
         """Ranks of a group."""
-        return self.members.shape[self.axis]
+        return int(self.members.shape[self.axis])
 
     @property
     def count(self) -> int:
         """Number of groups."""
-        return self.members.shape[1 - self.axis]
+        return int(self.members.shape[1 - self.axis])
 
     @property
     def rank(self) -> IntArray:
@@ -138,7 +139,9 @@ class Groups:
     def _halving(self) -> list[Round]:
         """Rounds of a reduce-scatter by recursive halving."""
         if self.size & (self.size - 1):
-            raise AlgorithmError(f"halving needs groups of two, four, eight ... ranks, not {self.size}", "take ring")
+            raise AlgorithmError(
+                f"halving needs groups of two, four, eight ... ranks, not {self.size}", "take ring"
+            )
         bits = reversed(range(self.size.bit_length() - 1))
         wings = Butterfly(tuple(np.arange(self.size) ^ (1 << bit) for bit in bits), np.arange(self.size))
         group, place = self.of_members()

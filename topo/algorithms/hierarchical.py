@@ -52,7 +52,7 @@ def _forms(collective: Collective, site: Site) -> list[str]:
     members = members_by_domain(site)
     if members is None or collective.operation not in RING_OPERATIONS:
         return []
-    domains, width = members.shape
+    domains = len(members)
     whole = collective.operation == "all-reduce"
     inside = ["ring", "direct"]
     copying, adding = collective.operation in GATHERING, collective.operation in REDUCING
@@ -89,7 +89,9 @@ def hierarchical(collective: Collective, site: Site, chunks: int, *, inside: str
         raise AlgorithmError(f"hierarchical:across={across} does not do {operation}", "take across=ring")
     domains, width = members.shape
     parts = 2 if across == "tree" else 1
-    detail = f"{domains} x {width}" + ("" if (inside, across) == ("ring", "ring") else f", {inside} and {across}")
+    detail = f"{domains} x {width}" + (
+        "" if (inside, across) == ("ring", "ring") else f", {inside} and {across}"
+    )
     builder = ScheduleBuilder(collective, "hierarchical", partial(cut, collective, parts), detail)
     inner = Groups(members, 1, partial(_inner, members, parts))
     outer = Groups(members, 0, partial(_outer, members, parts))

@@ -46,13 +46,19 @@ def _star(fabric: Fabric) -> Link | None:
 
 
 def _uniform(fabric: Fabric) -> bool:
-    return bool((fabric.bandwidth == fabric.bandwidth[0]).all() and (fabric.latency == fabric.latency[0]).all())
+    return bool(
+        (fabric.bandwidth == fabric.bandwidth[0]).all() and (fabric.latency == fabric.latency[0]).all()
+    )
 
 
 def torus(site: Site) -> tuple[Link, ...] | None:
     """Links of the dimensions of a whole, healthy, plain torus, one per dimension longer than one node."""
     fabric, grid = site.fabric, site.grid
-    if grid is None or grid.twisted or not all(w or k == 1 for w, k in zip(grid.wrap, grid.shape, strict=True)):
+    if (
+        grid is None
+        or grid.twisted
+        or not all(w or k == 1 for w, k in zip(grid.wrap, grid.shape, strict=True))
+    ):
         return None
     if "torus" not in fabric.cache:
         fabric.cache["torus"] = _torus(fabric)
@@ -92,7 +98,11 @@ def ring(site: Site) -> Link | None:
 def full_mesh(site: Site) -> Link | None:
     """Link of a full mesh: an equal link between any two accelerators, and nothing else."""
     fabric = site.fabric
-    if len(fabric.nodes) != fabric.ranks or fabric.links != fabric.ranks * (fabric.ranks - 1) or not _uniform(fabric):
+    if (
+        len(fabric.nodes) != fabric.ranks
+        or fabric.links != fabric.ranks * (fabric.ranks - 1)
+        or not _uniform(fabric)
+    ):
         return None
     return Link(float(fabric.latency[0]), float(fabric.bandwidth[0]))
 
@@ -104,6 +114,8 @@ def line(site: Site) -> Link | None:
     if not site.whole or len(fabric.nodes) != n or fabric.links != 2 * (n - 1) or not _uniform(fabric):
         return None
     node = fabric.accelerators
-    return None if (fabric.links_between(node[:-1], node[1:]) < 0).any() else Link(
-        float(fabric.latency[0]), float(fabric.bandwidth[0])
+    return (
+        None
+        if (fabric.links_between(node[:-1], node[1:]) < 0).any()
+        else Link(float(fabric.latency[0]), float(fabric.bandwidth[0]))
     )

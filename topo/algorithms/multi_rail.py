@@ -35,7 +35,9 @@ def multi_rail_ring(collective: Collective, site: Site, chunks: int) -> Schedule
     members = members_by_domain(site)
     assert members is not None, "fits() was asked before"
     n, rails = collective.ranks, members.shape[1]
-    builder = ScheduleBuilder(collective, "multi-rail-ring", partial(cut, collective, rails), f"{rails} rings")
+    builder = ScheduleBuilder(
+        collective, "multi-rail-ring", partial(cut, collective, rails), f"{rails} rings"
+    )
     share = collective.bytes / (n * rails)
     place = np.arange(n)
     for rail in range(rails):

@@ -26,7 +26,9 @@ def joined_by_switch(site: Site, members: IntArray, reducing: bool, copying: boo
     """Why no switch that joins some ranks of the group can add or copy for them; empty when one can."""
     everyone = site.ranks[members]
     try:
-        tree_routes(site.fabric, everyone if reducing else everyone[:1], everyone if copying else everyone[:1])
+        tree_routes(
+            site.fabric, everyone if reducing else everyone[:1], everyone if copying else everyone[:1]
+        )
     except RoutingError as problem:
         return problem.message
     return ""
@@ -47,7 +49,12 @@ def everyone(ranks: int, transfers: int) -> Table:
     return np.arange(transfers + 1) * ranks, np.tile(np.arange(ranks), transfers)
 
 
-@algorithm("nvls", ("all-reduce", "all-gather", "reduce-scatter", "broadcast", "reduce"), fits=by_operation, pipelines=True)
+@algorithm(
+    "nvls",
+    ("all-reduce", "all-gather", "reduce-scatter", "broadcast", "reduce"),
+    fits=by_operation,
+    pipelines=True,
+)
 def nvls(collective: Collective, site: Site, chunks: int) -> Schedule:
     """The switch adds on the way to each shard's owner and copies the owner's store to all."""
     n, operation = collective.ranks, collective.operation
@@ -56,14 +63,18 @@ def nvls(collective: Collective, site: Site, chunks: int) -> Schedule:
         form = "multicast" if operation == "broadcast" else "reduce"
         chunk = one_each(np.zeros(1, dtype=np.int64))
         root = [collective.root]
-        whole.add(root, root, collective.bytes, chunk, reduce=operation == "reduce", form=form, fan=everyone(n, 1))
+        whole.add(
+            root, root, collective.bytes, chunk, reduce=operation == "reduce", form=form, fan=everyone(n, 1)
+        )
         return whole.build().pipelined(chunks)
     builder = ScheduleBuilder(collective, "nvls", partial(cut, collective))
     owner = np.arange(n)
     share = collective.bytes / n
     before: tuple[int, ...] = ()
     if operation in REDUCING:
-        before = (builder.add(owner, owner, share, one_each(owner), reduce=True, form="reduce", fan=everyone(n, n)),)
+        before = (
+            builder.add(owner, owner, share, one_each(owner), reduce=True, form="reduce", fan=everyone(n, n)),
+        )
     if operation in GATHERING:
         builder.add(owner, owner, share, one_each(owner), form="multicast", fan=everyone(n, n), after=before)
     return builder.build().pipelined(chunks)

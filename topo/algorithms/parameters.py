@@ -129,7 +129,9 @@ def values_of(name: str, parameters: Sequence[Parameter], given: Mapping[str, st
         try:
             values[key] = parameter.read(text)
         except ValueError:
-            raise AlgorithmError(f"algorithm {name}: {key}={text} makes no sense", f"give {parameter.allowed}") from None
+            raise AlgorithmError(
+                f"algorithm {name}: {key}={text} makes no sense", f"give {parameter.allowed}"
+            ) from None
     return values
 
 

@@ -81,8 +81,6 @@ def closed_form(ranks: int, aggregation: int, bytes: float, latency: float, band
     return steps * latency + (ranks - 1) / ranks * bytes / bandwidth
 
 
-
-
 @algorithm(
     "pat",
     ("all-gather", "reduce-scatter"),
@@ -115,7 +113,9 @@ def _build(collective: Collective, site: Site, aggregation: int) -> Schedule:
     batch: dict[int, int] = {}
     for number in reversed(range(len(plan))) if reduce else range(len(plan)):
         message = plan[number]
-        each = ahead(order, message.distance, float(len(message.offsets)), partial(_owners, order, message.offsets))
+        each = ahead(
+            order, message.distance, float(len(message.offsets)), partial(_owners, order, message.offsets)
+        )
         needs = [i for i in batch if number in plan[i].needs] if reduce else message.needs
         waits = [Wait(batch[i], on="arrival") for i in needs]
         if batch:

@@ -125,7 +125,17 @@ def algorithm(
         summary = (build.__doc__ or name).strip().splitlines()[0]
         ALGORITHMS[name] = _configured(
             Algorithm(
-                name, operations, build, fits, pipelines, scales, summary, parameters, closed_form, variants, costly
+                name,
+                operations,
+                build,
+                fits,
+                pipelines,
+                scales,
+                summary,
+                parameters,
+                closed_form,
+                variants,
+                costly,
             ),
             {},
         )
@@ -195,7 +205,9 @@ def build(name: str, collective: Collective, site: Site, chunks: int = 1) -> Sch
     why = refusal(entry, collective, site)
     if why:
         able = ", ".join(a.name for a in fitting(collective, site)) or "none"
-        raise AlgorithmError(f"{name} cannot run {collective.operation} on {site.fabric.name}: {why}", f"these can: {able}")
+        raise AlgorithmError(
+            f"{name} cannot run {collective.operation} on {site.fabric.name}: {why}", f"these can: {able}"
+        )
     if chunks < 1:
         raise AlgorithmError(f"{chunks} chunks make no sense", "give 1 or more")
     if chunks > 1 and not entry.pipelines:

@@ -36,7 +36,9 @@ def scatter_rounds(order: IntArray) -> list[Round]:
         count = np.minimum(1 << bit, n - upper)
         pointer = np.concatenate([[0], np.cumsum(count)])
         chunks = np.concatenate([np.arange(u, u + c) for u, c in zip(upper, count, strict=True)])
-        rounds.append(Round(order[holder], order[upper], count.astype(float), partial(_table, pointer, chunks)))
+        rounds.append(
+            Round(order[holder], order[upper], count.astype(float), partial(_table, pointer, chunks))
+        )
     return rounds
 
 

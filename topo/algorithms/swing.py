@@ -85,9 +85,10 @@ def closed_form(grid: Grid, bytes: float, latency: float, bandwidth: float) -> f
         raise AlgorithmError("the formula is for dimensions of equal length", "simulate")
     d = len(grid.dimensions)
     rounds = int(math.log2(grid.size))
-    return 2 * sum(
-        abs(swing_distance(s // d)) * (latency + bytes / (2 * d) / 2 ** (s + 1) / bandwidth) for s in range(rounds)
-    )
+    total = 0.0
+    for s in range(rounds):
+        total += abs(swing_distance(s // d)) * (latency + bytes / (2 * d) / 2 ** (s + 1) / bandwidth)
+    return 2 * total
 
 
 def _latency_form(collective: Collective, site: Site) -> list[str]:

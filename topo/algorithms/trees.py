@@ -169,7 +169,9 @@ def _binomial_time(collective: Collective, site: Site, chunks: int) -> float | N
 @algorithm("binomial-tree", TREE_OPERATIONS, pipelines=True, closed_form=_binomial_time)
 def binomial(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Holders double every round: ceil(log2 N)(a + S/B); all-reduce up and then down the tree."""
-    builder = ScheduleBuilder(collective, "binomial-tree", partial(segments, collective, chunks), in_chunks(chunks))
+    builder = ScheduleBuilder(
+        collective, "binomial-tree", partial(segments, collective, chunks), in_chunks(chunks)
+    )
     order = from_root(collective, site)
     operation = collective.operation
     last: tuple[int, ...] = ()
@@ -262,6 +264,8 @@ def binary(collective: Collective, site: Site, chunks: int) -> Schedule:
     """One balanced binary tree, or the fabric itself where it is a tree, pipelined up and down."""
     order = from_root(collective, site)
     tree = own_tree(site, collective.root) or heap_tree(collective.ranks).named(order)
-    builder = ScheduleBuilder(collective, "binary-tree", partial(segments, collective, chunks), in_chunks(chunks))
+    builder = ScheduleBuilder(
+        collective, "binary-tree", partial(segments, collective, chunks), in_chunks(chunks)
+    )
     along_tree(builder, tree, Stream(collective.bytes / chunks, chunks))
     return builder.build()
