@@ -118,7 +118,7 @@ def simulate(
     >>> round(simulate("ring:8,bandwidth=10GB/s,latency=1us", "send-recv", "1MB", peer=1).time_s * 1e6)
     101
     """
-    from topo.simulate import Options
+    from topo.choose import Options
     from topo.simulate import simulate as run
 
     found = _system(system)
