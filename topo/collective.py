@@ -66,7 +66,7 @@ class Collective:
         if self.operation not in OPERATIONS:
             raise CollectiveError(
                 f"operation {self.operation!r} is unknown",
-                nearest(self.operation, OPERATIONS) or f"one of {', '.join(OPERATIONS)}",
+                nearest(str(self.operation), OPERATIONS) or f"one of {', '.join(OPERATIONS)}",
             )
         if self.ranks < 2:
             raise CollectiveError(
@@ -83,7 +83,8 @@ class Collective:
             raise CollectiveError(f"size {self.bytes:.3g} bytes is beyond 1 EiB", "for example 64MiB")
         if self.peer == -1 and self.operation == "send-recv":
             object.__setattr__(self, "peer", self.ranks - 1 if self.root != self.ranks - 1 else 0)
-        for what, rank in (("root", self.root), ("peer", max(self.peer, 0))):
+        peer = 0 if self.peer == -1 else self.peer
+        for what, rank in (("root", self.root), ("peer", peer)):
             if not 0 <= rank < self.ranks:
                 raise CollectiveError(
                     f"{what} {rank} is outside the group", f"ranks run from 0 to {self.ranks - 1}"

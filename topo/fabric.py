@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from topo.errors import FabricError, nearest
-from topo.units import parse_bandwidth, parse_time
+from topo.graph_attributes import edge_numbers, position_of
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -26,6 +26,7 @@ BoolArray = npt.NDArray[np.bool_]
 KINDS = ("accelerator", "switch", "nic")
 ACCELERATOR, SWITCH, NIC = range(3)
 ROUTINGS = ("shortest", "dimension-order")
+TIERS = ("scale-up", "scale-out")
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,10 @@ class Fabric:
             The graph has no accelerators or is not connected, or a node or edge attribute is wrong; the
             message names the node or edge.
         """
+        if not isinstance(graph, nx.Graph):
+            raise FabricError(
+                f"a {type(graph).__name__} is no graph", "give a networkx.DiGraph or networkx.Graph"
+            )
         if graph.is_multigraph():
             raise FabricError(
                 "a multigraph was given", "join parallel edges into one edge with the attribute cables=n"
@@ -193,7 +198,7 @@ class Fabric:
                 multicast[i] = bool(data.get("multicast", False))
                 reduces[i] = bool(data.get("reduce", False))
             if "position" in data:
-                position[i] = data["position"]
+                position[i] = position_of(node, data["position"])
         accelerators = np.flatnonzero(kind == ACCELERATOR)
         if not len(accelerators):
             raise FabricError("the graph has no accelerators", 'give at least one node kind="accelerator"')
@@ -208,17 +213,24 @@ class Fabric:
             source[i], target[i] = index[a], index[b]
             if a == b:
                 raise FabricError(f"edge {a!r} -> {b!r} joins a node to itself", "remove it")
-            bandwidth[i], latency[i], cables[i] = _edge_numbers(a, b, data)
-            scale_out[i] = data.get("tier") == "scale-out"
+            bandwidth[i], latency[i], cables[i] = edge_numbers(a, b, data)
+            tier = data.get("tier", TIERS[0])
+            if tier not in TIERS:
+                raise FabricError(
+                    f"edge {a!r} -> {b!r}: tier {tier!r} is unknown", f"use {' or '.join(TIERS)}"
+                )
+            scale_out[i] = tier == TIERS[1]
         _, domain = np.unique(np.asarray([str(d) for d in domains]), return_inverse=True)
         grid = directed.graph.get("grid")
-        if grid is not None and grid.size != len(accelerators):
-            raise FabricError(
-                f"the grid {grid.shape} has {grid.size} places but the graph has {len(accelerators)} accelerators"
-            )
+        if grid is not None:
+            _check_grid(grid, len(accelerators))
         routing = directed.graph.get("routing", "shortest")
         if routing not in ROUTINGS:
             raise FabricError(f"routing {routing!r} is unknown", f"use {' or '.join(ROUTINGS)}")
+        if routing == "dimension-order" and (grid is None or grid.twisted):
+            raise FabricError(
+                "routing by dimension needs the graph attribute grid, untwisted", "use shortest"
+            )
         fabric = cls(
             name=name or str(directed.graph.get("name", "")) or "fabric",
             nodes=nodes,
@@ -306,6 +318,11 @@ class Fabric:
 
     def scaled(self, bandwidth: float = 1.0, latency: float = 1.0) -> Fabric:
         """The fabric with every bandwidth and every latency multiplied."""
+        if not (0 < bandwidth < math.inf and 0 <= latency < math.inf):
+            raise FabricError(
+                f"bandwidth times {bandwidth} and latency times {latency}",
+                "scale the bandwidth by more than 0",
+            )
         return replace(self, bandwidth=self.bandwidth * bandwidth, latency=self.latency * latency, cache={})
 
     # ------------------------------------------------------------------ asking
@@ -436,30 +453,17 @@ def _first_seen_order(labels: IntArray) -> IntArray:
     return order[inverse]
 
 
-def _edge_numbers(a: Hashable, b: Hashable, data: dict[str, Any]) -> tuple[float, float, int]:
-    where = f"edge {a!r} -> {b!r}"
-    if "bandwidth" not in data:
+def _check_grid(grid: Any, accelerators: int) -> None:
+    if not isinstance(grid, Grid):
         raise FabricError(
-            f"{where} has no bandwidth", "give it bandwidth in bytes/s, or text such as '50GB/s'"
+            f"the graph attribute grid {grid!r} is no Grid", "give topo.fabric.Grid(shape, wrap)"
         )
-    bandwidth, latency, cables = data["bandwidth"], data.get("latency", 0.0), data.get("cables", 1)
-    if isinstance(bandwidth, str):
-        bandwidth = parse_bandwidth(bandwidth)
-    if isinstance(latency, str):
-        latency = parse_time(latency, allow_zero=True)
-    try:
-        bandwidth, latency, number = float(bandwidth), float(latency), int(cables)
-    except (TypeError, ValueError) as problem:
+    if len(grid.wrap) != len(grid.shape) or len(grid.twist) not in (0, len(grid.shape)):
+        raise FabricError(f"the grid {grid.shape} has {len(grid.wrap)} wraps", "give one for each dimension")
+    if grid.size != accelerators:
         raise FabricError(
-            f"{where}: {problem}", "bandwidth and latency are numbers, cables an integer"
-        ) from None
-    if not 0 < bandwidth < math.inf:
-        raise FabricError(f"{where}: bandwidth {bandwidth} is not a positive number of bytes/s")
-    if not 0 <= latency < math.inf:
-        raise FabricError(f"{where}: latency {latency} is not a number of seconds from 0 up")
-    if number < 1 or number != float(cables):
-        raise FabricError(f"{where}: cables {cables!r} is not a whole number from 1 up")
-    return bandwidth, latency, number
+            f"the grid {grid.shape} has {grid.size} places but the graph has {accelerators} accelerators"
+        )
 
 
 def labels_of(fabric: Fabric, ranks: Sequence[int] | IntArray) -> list[str]:

@@ -51,6 +51,10 @@ def simulate_flows(
     seen: set[Any] = set()
     size, start, path = [], [], []
     for place, flow in enumerate(flows):
+        if not isinstance(flow, Mapping):
+            raise NetworkError(
+                f"flow number {place} is {flow!r}", "give a mapping with id, size, start and path"
+            )
         name = flow.get("id")
         where = f"flow {name!r}" if name is not None else f"flow number {place}"
         if name is None:
@@ -67,6 +71,8 @@ def simulate_flows(
             raise NetworkError(f"{where} lacks a {'size' if 'size' not in flow else 'path'}")
         size.append(_number(flow["size"], f"{where}: size", positive=False))
         start.append(_number(flow.get("start", 0.0), f"{where}: start", positive=False))
+        if isinstance(flow["path"], str) or not isinstance(flow["path"], Sequence):
+            raise NetworkError(f"{where}: path {flow['path']!r} is no list", "give a list of link names")
         for link in flow["path"]:
             if link not in index:
                 raise NetworkError(

@@ -484,7 +484,8 @@ class FluidSolver:
                 self._rates[key] = known
             self.rate = known
         left = np.full(len(self.rate), np.inf)
-        np.divide(self.remaining, self.rate, out=left, where=self.rate > 0)
+        with np.errstate(over="ignore"):
+            np.divide(self.remaining, self.rate, out=left, where=self.rate > 0)
         self.ends = self.now + np.where(self.remaining > 0, left, 0.0)
 
     # ----------------------------------------------------------------------------------- skipping repeats
