@@ -86,9 +86,10 @@ def shadow_prices(
     group = group_of(collective, fabric, ranks)
     bound = _tightest(collective, group, exact)
     lengths = np.zeros(fabric.links) if bound.lengths is None else bound.lengths
-    cables, alike = _distinct_cables(collective, group)
+    cables, alike, label = _distinct_cables(collective, group)
     back = fabric.links_between(fabric.target, fabric.source)
-    weight = np.maximum(lengths[cables], np.where(back[cables] >= 0, lengths[back[cables]], 0.0))
+    weight = np.zeros(len(cables))
+    np.maximum.at(weight, label, lengths)
     order = np.argsort(-weight, kind="stable")[:most]
     found = []
     for i in order:
@@ -112,8 +113,8 @@ def _tightest(collective: Collective, group: Group, exact: bool) -> Bound:
     return (bounds_with_exact if exact else elementary_bounds)(collective, group)[0]
 
 
-def _distinct_cables(collective: Collective, group: Group) -> tuple[IntArray, IntArray]:
-    """One link of each class of cables that are alike, and how many cables the class has."""
+def _distinct_cables(collective: Collective, group: Group) -> tuple[IntArray, IntArray, IntArray]:
+    """One link of each class of cables that are alike, how many cables the class has, and each link's class."""
     fabric = group.fabric
     back = fabric.links_between(fabric.target, fabric.source)
     uniform = collective.matrix is None and collective.operation not in ("broadcast", "reduce", "send-recv")
@@ -122,7 +123,7 @@ def _distinct_cables(collective: Collective, group: Group) -> tuple[IntArray, In
     label = np.where(back >= 0, np.minimum(label, label[back]), label)
     classes, first, inverse = np.unique(label, return_index=True, return_inverse=True)
     one_way = np.where(back >= 0, 0.5, 1.0) * fabric.cables
-    return first, np.round(np.bincount(inverse, one_way, len(classes))).astype(np.int64)
+    return first, np.round(np.bincount(inverse, one_way, len(classes))).astype(np.int64), inverse
 
 
 def _with_cables(collective: Collective, group: Group, links: IntArray, more: int, exact: bool) -> float:
