@@ -209,7 +209,10 @@ def _shortest(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
     far = np.flatnonzero(direct < 0)
     latency = np.zeros(len(source))
     latency[near] = fabric.latency[direct[near]]
-    rows, links, shares = [near], [direct[near]], [np.ones(len(near))]
+    two = _two_links(fabric, fabric.accelerators[source[far]], fabric.accelerators[target[far]])
+    rows, links, shares = [near, far[two[0]]], [direct[near], two[1]], [np.ones(len(near)), two[2]]
+    np.maximum.at(latency, far[two[0]], two[3])
+    far = far[np.bincount(two[0], minlength=len(far)) == 0]
     order = far[np.argsort(target[far], kind="stable")]
     starts = np.flatnonzero(np.diff(target[order], prepend=-1))
     for i, begin in enumerate(starts):
@@ -228,6 +231,26 @@ def _shortest(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
         np.concatenate(shares),
         latency,
         fabric.links,
+    )
+
+
+def _two_links(
+    fabric: Fabric, source: IntArray, target: IntArray
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Split ways of two links between nodes, all pairs at once: (pair, link, share, latency of that way)."""
+    pointer, order = fabric.outgoing
+    onward = order[spread(pointer, source)]
+    pair = np.repeat(np.arange(len(source)), pointer[source + 1] - pointer[source])
+    last = fabric.links_between(fabric.target[onward], target[pair])
+    pair, onward, last = pair[last >= 0], onward[last >= 0], last[last >= 0]
+    width = sums(pair, fabric.bandwidth[onward], len(source))
+    share = fabric.bandwidth[onward] / width[pair]
+    late = fabric.latency[onward] + fabric.latency[last]
+    return (
+        np.concatenate([pair, pair]),
+        np.concatenate([onward, last]),
+        np.concatenate([share, share]),
+        np.concatenate([late, late]),
     )
 
 

@@ -210,6 +210,8 @@ class Schedule:
         """
         if pieces == 1:
             return self
+        if all(batch.repeat == 1 for batch in self.batches):
+            return self._repeated(pieces)
         count = len(self.batches)
         ends: dict[tuple[int, int], int] = {}
         batches: list[Batch] = []
@@ -236,6 +238,23 @@ class Schedule:
                     )
                 )
 
+        return self._recut(tuple(batches), pieces)
+
+    def _repeated(self, pieces: int) -> Schedule:
+        """Parts as repeats: every transfer is a stream, part after part."""
+        batches = [
+            replace(
+                batch,
+                bytes=batch.bytes / pieces,
+                repeat=pieces,
+                waits=tuple(replace(wait, lag=0) for wait in batch.waits),
+                pieces=_part_by_repeat(batch.pieces, pieces),
+            )
+            for batch in self.batches
+        ]
+        return self._recut(tuple(batches), pieces)
+
+    def _recut(self, batches: tuple[Batch, ...], pieces: int) -> Schedule:
         def cutting() -> Chunks:
             whole = self.cutting()
             return Chunks(
@@ -244,9 +263,7 @@ class Schedule:
                 np.repeat(whole.target, pieces),
             )
 
-        return replace(
-            self, batches=tuple(batches), cutting=cutting, detail=_join(self.detail, f"{pieces} chunks")
-        )
+        return replace(self, batches=batches, cutting=cutting, detail=_join(self.detail, f"{pieces} chunks"))
 
 
 def _join(*parts: str) -> str:
@@ -259,6 +276,14 @@ def _part_of(pieces: Pieces, parts: int, part: int) -> Pieces:
         return pointer, chunks * parts + part
 
     return of_part
+
+
+def _part_by_repeat(pieces: Pieces, parts: int) -> Pieces:
+    def of_repeat(repeat: int) -> Table:
+        pointer, chunks = pieces(0)
+        return pointer, chunks * parts + repeat
+
+    return of_repeat
 
 
 def one_each(chunks: IntArray) -> Table:

@@ -24,14 +24,33 @@ def members_by_domain(site: Site) -> IntArray | None:
 
 
 def shift_grid(site: Site) -> Grid:
-    """The coordinates by which ranks are shifted: those of a grid, of (domain, place in it), or the rank alone."""
+    """The coordinates by which ranks are shifted.
+
+    Those of a grid; of (unit, domain in it, place in that), where a unit is the domains that share a leaf switch;
+    or the rank alone.
+    """
     if site.grid is not None:
         return site.grid
     members = members_by_domain(site)
     ranks = np.arange(len(site.ranks))
-    if members is not None and (members.ravel() == ranks).all():
-        return Grid(members.shape, (True, True))
-    return Grid((len(ranks),), (True,))
+    if members is None or (members.ravel() != ranks).any():
+        return Grid((len(ranks),), (True,))
+    domains, width = members.shape
+    unit = _unit(site, members)
+    if 1 < unit < domains and domains % unit == 0:
+        return Grid((domains // unit, unit, width), (True, True, True))
+    return Grid((domains, width), (True, True))
+
+
+def _unit(site: Site, members: IntArray) -> int:
+    """How many domains share a scale-out switch with the first."""
+    fabric = site.fabric
+    first = fabric.accelerators[site.ranks[members[0, 0]]]
+    leaves = fabric.target[(fabric.source == first) & fabric.scale_out]
+    if not len(leaves):
+        return len(members)
+    under = fabric.rank_of_node[fabric.source[np.isin(fabric.target, leaves)]]
+    return len(np.unique(fabric.domain[under[under >= 0]]))
 
 
 def add_by_shift(
