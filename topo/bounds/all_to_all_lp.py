@@ -12,10 +12,12 @@ from topo.bounds.orbits import Symmetry, no_symmetry, symmetry_of
 from topo.bounds.words import lengths_data, say_lengths
 from topo.collective import Collective
 from topo.errors import BoundError
-from topo.fabric import FloatArray
+from topo.fabric import Fabric, FloatArray, IntArray
 from topo.units import format_bytes, format_time
 
 MOST_VARIABLES = 60_000
+_MOST_FOLDED = 50
+"""How many links, at most, symmetries that fix a source are hoped to fold into one."""
 
 
 def all_to_all_bound(collective: Collective, group: Group) -> Bound:
@@ -47,13 +49,15 @@ def all_to_all_bound(collective: Collective, group: Group) -> Bound:
     """
     fabric = group.fabric
     symmetry = symmetry_of(group) if collective.matrix is None else no_symmetry(group)
-    blocks = collective.blocks()
+    senders, count = symmetry.senders
+    if len(senders) * fabric.links > _MOST_FOLDED * MOST_VARIABLES:
+        raise _too_large(fabric, len(senders) * fabric.links, len(senders))
+    blocks = _blocks(collective, senders)
     if not blocks.any():
         raise BoundError("no rank sends anything to another", "give blocks of more than 0 bytes")
     lengths = _lengths(blocks, symmetry)
-    senders, count = symmetry.senders
     apart = from_nodes(fabric, group.nodes[senders], lengths)[group.nodes]
-    work = float(((blocks[senders].T * apart).sum(axis=0) * count).sum())
+    work = float(((blocks.T * apart).sum(axis=0) * count).sum())
     room = float(lengths @ fabric.bandwidth)
     late = latency_over(group, np.flatnonzero(lengths))
     return Bound(
@@ -68,8 +72,31 @@ def all_to_all_bound(collective: Collective, group: Group) -> Bound:
     )
 
 
+def _too_large(fabric: Fabric, variables: int, sources: int) -> BoundError:
+    return BoundError(
+        f"the all-to-all program of {fabric.name} has {variables:,} variables "
+        f"({sources} sources, {fabric.links} links), more than {MOST_VARIABLES:,}",
+        "use the cut and capacity bounds, or a smaller group",
+    )
+
+
+def _blocks(collective: Collective, senders: IntArray) -> FloatArray:
+    """Bytes from some ranks to every rank [senders, ranks]."""
+    if collective.matrix is not None:
+        return np.asarray(collective.blocks()[senders])
+    blocks = np.full((len(senders), collective.ranks), collective.bytes / collective.ranks)
+    blocks[np.arange(len(senders)), senders] = 0.0
+    return blocks
+
+
 def _lengths(blocks: FloatArray, symmetry: Symmetry) -> FloatArray:
-    """Dual lengths of links [links], the largest 1."""
+    """Dual lengths of links [links], the largest 1.
+
+    Parameters
+    ----------
+    blocks : float array [senders, ranks]
+    symmetry : Symmetry
+    """
     from scipy.sparse import coo_array
 
     group = symmetry.group
@@ -78,16 +105,12 @@ def _lengths(blocks: FloatArray, symmetry: Symmetry) -> FloatArray:
     fixed = [symmetry.stabiliser(int(group.nodes[sender])) for sender in senders]
     variables = sum(one.links for one in fixed) + 1
     if variables > MOST_VARIABLES:
-        raise BoundError(
-            f"the all-to-all program of {fabric.name} has {variables:,} variables "
-            f"({len(senders)} sources, {fabric.links} links), more than {MOST_VARIABLES:,}",
-            "use the cut and capacity bounds, or a smaller group",
-        )
+        raise _too_large(fabric, variables, len(senders))
     scale, unit = float(blocks.max()), float(fabric.bandwidth.max())
     equal: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     below: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     row, column = 0, 0
-    for sender, ranks, one in zip(senders, count, fixed, strict=True):
+    for sender, ranks, one, sent in zip(senders, count, fixed, blocks, strict=True):
         kept = np.full(len(fabric.nodes), -1)
         kept[one.first_node] = row + np.arange(one.nodes)
         kept[group.nodes[sender]] = -1  # the source's own row follows from the others
@@ -95,7 +118,7 @@ def _lengths(blocks: FloatArray, symmetry: Symmetry) -> FloatArray:
             use = np.flatnonzero(kept[ends] >= 0)
             equal.append((kept[ends[use]], column + one.link[use], np.full(len(use), sign)))
         wanted = np.zeros(len(fabric.nodes))
-        wanted[group.nodes] = blocks[sender] / scale
+        wanted[group.nodes] = sent / scale
         rows = np.flatnonzero(kept >= 0)
         equal.append((kept[rows], np.full(len(rows), variables - 1), -wanted[rows]))
         over = np.full(fabric.links, float(ranks))

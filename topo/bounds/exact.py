@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from topo.bounds.all_reduce_lp import all_reduce_bound
 from topo.bounds.all_to_all_lp import all_to_all_bound
@@ -24,7 +25,8 @@ def bounds_with_exact(collective: Collective, group: Group) -> list[Bound]:
     """Exact and elementary bounds, tightest first; among equals the exact one.
 
     The first bound's data say under ``exact`` whether an exact bound was found, and under ``why`` what stood in
-    the way.  A linear program whose value a simpler bound also gives quotes that bound's certificate.
+    the way.  A linear program whose value a simpler bound also gives takes over that bound's certificate, which
+    is easier to check; its own numbers are then under ``program``.
     """
     simple = elementary_bounds(collective, group)
     found: list[Bound] = []
@@ -37,15 +39,20 @@ def bounds_with_exact(collective: Collective, group: Group) -> list[Bound]:
         except BoundError as problem:
             problems.append(str(problem))
     best = tightest_first([*found, *simple], _SAME)
-    top = replace(best[0], data={"exact": any(bound.data["exact"] for bound in found)} | best[0].data)
-    if problems:
-        top = replace(top, data=top.data | {"why": "; ".join(problems)})
-    if top.kind not in _SIMPLE:
-        same = [one for one in best[1:] if one.kind in _SIMPLE and one.seconds > top.seconds * (1 - _SAME)]
-        if same:
-            also = f"{top.certificate}; the same from the {same[0].kind} alone: {same[0].certificate}"
-            top = replace(top, certificate=also)
-    return [top, *best[1:]]
+    top = best[0]
+    simpler = [one for one in best[1:] if one.kind in _SIMPLE and one.seconds >= top.seconds * (1 - _SAME)]
+    if top.kind not in _SIMPLE and simpler:
+        top = replace(
+            top,
+            certificate=f"{simpler[0].certificate}; the linear program proves no more",
+            data=simpler[0].data | {"simpler": simpler[0].kind, "program": top.data},
+            lengths=simpler[0].lengths,
+        )
+    notes: dict[str, Any] = {"exact": best[0].data.get("exact", any(bound.data["exact"] for bound in found))}
+    reasons = [*problems, *(bound.data["why"] for bound in best[:1] if "why" in bound.data)]
+    if reasons:
+        notes["why"] = "; ".join(reasons)
+    return [replace(top, data=top.data | notes), *best[1:]]
 
 
 def _attempts(collective: Collective) -> list[_Attempt]:

@@ -19,6 +19,8 @@ from topo.fabric import Fabric, FloatArray, IntArray
 
 _MOST_CANDIDATES = 64
 _ROUNDS = 8
+_MOST_LINKS = 300_000
+"""Links up to which permutations of ranks are tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ def _symmetry(group: Group) -> Symmetry:
             offset = int(twins.max()) + 1
     lattice = lattice_of(fabric) if group.whole else None
     generators = []
-    for image in _candidates(group):
+    for image in _candidates(group) if fabric.links <= _MOST_LINKS else ():
         if (found := automorphism(group, image)) is not None:
             generators.append(found)
     return Symmetry(group, twins, tuple(generators), None if lattice is None else lattice.link_class)

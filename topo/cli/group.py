@@ -12,6 +12,7 @@ from topo.errors import nearest
 COMMANDS = {
     "run": "Simulate one collective on one system.",
     "compare": "Compare systems over operations and sizes.",
+    "bound": "Say what no algorithm can beat, and why.",
     "list": "List systems, topologies, algorithms, operations.",
     "show": "Say what a system is, and draw it.",
 }

@@ -25,6 +25,7 @@ _LINKS = (
     ("#009E73", (0, (1, 1))),
     ("#0072B2", (0, (6, 1.5, 1, 1.5))),
 )
+_MARK = "#E69F00"
 _MOST_LABELS = 80
 _CURVE = 24
 _ALIKE = 0.1
@@ -46,8 +47,16 @@ class _Class:
         return f"{about}{parallel}{format_bandwidth(self.bandwidth)}, {format_time(self.latency)}"
 
 
-def draw(fabric: Fabric, path: Path, title: str = "") -> Path:
+def draw(fabric: Fabric, path: Path, title: str = "", binding: FloatArray | None = None) -> Path:
     """Draw a fabric into an SVG, PNG or PDF file.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    path : Path
+    title : str
+    binding : float array [links], optional
+        Links to be marked where positive, the larger the broader: those that a bound rests on.
 
     Raises
     ------
@@ -69,6 +78,8 @@ def draw(fabric: Fabric, path: Path, title: str = "") -> Path:
             )
             axis.text((left + right) / 2, bottom, label, fontsize=7, color="#555555", ha="center", va="top")
         _draw_links(axis, fabric, layout, scale)
+        if binding is not None:
+            _mark_links(axis, fabric, layout, binding)
         _draw_nodes(axis, fabric, layout, scale)
         low, high = np.nanmin(layout.place, axis=0), np.nanmax(layout.place, axis=0)
         room = min(0.7, 0.25 * float((high - low).max(initial=0.4)))
@@ -176,6 +187,25 @@ def _draw_links(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None
                 zorder=1,
             )
         )
+
+
+def _mark_links(axis: Any, fabric: Fabric, layout: Layout, weight: FloatArray) -> None:
+    """Broad bands behind links of positive weight, as broad as the weight says."""
+    from matplotlib.collections import LineCollection
+
+    marked = np.flatnonzero((weight > 0) & layout.drawn[fabric.source] & layout.drawn[fabric.target])
+    broad = float(np.clip(120.0 / np.sqrt(max(len(marked), 1)), 1.5, 6.0))
+    axis.add_collection(
+        LineCollection(
+            _curves(fabric, layout, marked),
+            colors=_MARK,
+            linewidths=broad * np.sqrt(weight[marked] / weight.max()),
+            alpha=0.6,
+            capstyle="round",
+            zorder=0,
+        )
+    )
+    axis.plot([], [], color=_MARK, linewidth=4, alpha=0.6, label=f"{int((weight > 0).sum()):,} links bind")
 
 
 def _classes(fabric: Fabric, links: IntArray) -> tuple[list[_Class], IntArray]:
