@@ -84,12 +84,21 @@ class EventSolver:
         Positions of the jobs that the rows belong to, 0 .. jobs - 1.
     now : float
         Seconds.
+    origin : float, optional
+        Seconds at which the links were last idle; now by default.
     """
 
-    def __init__(self, program: Program, job_of_row: np.ndarray, jobs: int, now: float = 0.0) -> None:
+    def __init__(
+        self,
+        program: Program,
+        job_of_row: np.ndarray,
+        jobs: int,
+        now: float = 0.0,
+        origin: float | None = None,
+    ) -> None:
         p = program
         self.program = p
-        self.clock = np.asarray([now])
+        self.clock = np.asarray([now, now if origin is None else origin])
         self.numbers = np.zeros(kernel.NUMBERS, dtype=np.int64)
         rows = np.zeros(p.rows, dtype=ROW)
         for name in ("bytes", "latency", "repeat"):

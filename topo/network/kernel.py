@@ -13,6 +13,7 @@ import numpy as np
 
 BLOCK = 64
 TIE = 1e-12
+ROUNDING = 4e-15
 LEVEL = 1e-9
 REACHED, FINISHED, STALLED, HEAP_FULL = 0, 1, 2, 3
 # Places in the array of whole numbers that the kernel keeps between calls.
@@ -20,6 +21,12 @@ EVENTS, ACTIVE, HEAP, CHANGED, DIRTY, STAMP, LOCAL, FULL = range(8)
 NUMBERS = 8
 
 jit = nb.njit(cache=True, error_model="numpy", nogil=True)
+
+
+@jit
+def slack(moment: float, origin: float) -> float:
+    """How far apart two moments may be and still be one: rounding since ``origin``, and of the clock itself."""
+    return TIE * (moment - origin) + ROUNDING * moment
 
 
 @jit
@@ -593,7 +600,7 @@ def advance(
         if numbers[EVENTS] >= most_events:
             return REACHED
         now = next_moment(tops, heap, numbers)
-        if now > until * (1 + TIE):
+        if now > until + slack(until, clock[1]):
             clock[0] = max(clock[0], until)
             return REACHED
         if now == np.inf:
@@ -601,7 +608,7 @@ def advance(
         now = min(now, until)
         clock[0] = now
         numbers[EVENTS] += 1
-        limit = now * (1 + TIE)
+        limit = now + slack(now, clock[1])
         queued, gone = 0, 0
         for top in range(len(tops)):
             if tops[top] > limit:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from topo.network.event_solver import EventSolver
 
 TIE = 1e-12
-"""Relative distance within which two moments are one event."""
+"""Distance within which two moments are one event, relative to the time since the links were last idle."""
+ROUNDING = 4e-15
+"""The same, relative to the clock itself: a few roundings of it."""
 CACHED_RATES = 512
 EVENT_WORK = 300
 """Work of one event here, in hops of a re-solve divided by eight; a count, so that choices never depend on speed."""
@@ -85,7 +87,7 @@ class FluidSolver:
         self.capacity = capacity.astype(float)
         self.sharing, self.certify, self.skip_repeats = sharing, certify, skip_repeats
         self.patience = patience
-        self.now = 0.0
+        self.now = self._origin = 0.0
         self.events = 0
         self.skipped = 0
         self.jobs: list[Job] = []
@@ -123,6 +125,8 @@ class FluidSolver:
         self._take_back()
         self._settle()
         old = [j for j in self.jobs if j.finish == np.inf]
+        if not old:
+            self._origin = self.now
         if not program.rows:
             # Nothing to move, as in an all-to-all of empty blocks.
             job.finish = self.now
@@ -146,6 +150,10 @@ class FluidSolver:
         self._settle()
         self._reset_memory()
         self._solve()
+
+    def _slack(self, moment: float) -> float:
+        """How far apart two moments may be and still be one."""
+        return TIE * (moment - self._origin) + ROUNDING * moment
 
     def _settle(self) -> None:
         """Bring remaining bytes up to now."""
@@ -244,7 +252,7 @@ class FluidSolver:
             moment = self.next_event()
             if moment == np.inf and until == np.inf:
                 raise self._stalled()
-            if moment > until * (1 + TIE):
+            if moment > until + self._slack(until):
                 break
             finished = self._step(min(moment, until))
             if finished:
@@ -281,7 +289,7 @@ class FluidSolver:
                     self._take_back()
                     raise self._stalled()
                 solver.clock[0] = until
-            if solver.next_event() > until * (1 + TIE) or word == kernel.STALLED:
+            if solver.next_event() > until + self._slack(until) or word == kernel.STALLED:
                 self.now = max(self.now, until) if until < np.inf else self.now
                 return []
 
@@ -299,7 +307,7 @@ class FluidSolver:
         assert p is not None
         self._settle()
         place = np.searchsorted([job.number for job in self.jobs], self._job_of_row)
-        solver = EventSolver(p, place, len(self.jobs), self.now)
+        solver = EventSolver(p, place, len(self.jobs), self.now, self._origin)
         solver.links["capacity"] = self.capacity
         solver.take_over(
             {
@@ -340,7 +348,7 @@ class FluidSolver:
         self.events += 1
         self._work += EVENT_WORK
         self.now = moment
-        limit = moment * (1 + TIE)
+        limit = moment + self._slack(moment)
         candidates: list[IntArray] = []
         changed = False
         if len(self.ends):
@@ -448,7 +456,8 @@ class FluidSolver:
             follow: list[IntArray] = []
             if empty.any():
                 follow += self._drain(rows[empty])
-                while self._pending and self._pending[0][0] <= self.now * (1 + TIE):
+                limit = self.now + self._slack(self.now)
+                while self._pending and self._pending[0][0] <= limit:
                     _, _, arrived = heapq.heappop(self._pending)
                     follow += self._arrive(arrived, finished if finished is not None else [])
             candidates = np.unique(np.concatenate(follow)) if follow else rows[:0]
@@ -534,12 +543,12 @@ class FluidSolver:
         if not np.array_equal(advance, self.arrived - kept.arrived):
             return None
         self._settle()
-        noise = 1e-12 * (self.now * self.rate + p.bytes[self.active])
+        noise = self._slack(self.now) * self.rate + TIE * p.bytes[self.active]
         if (np.abs(self.remaining - kept.remaining) > noise).any():
             return None
         pending = sorted(self._pending, key=lambda entry: (entry[0], entry[1]))
         for (time, _, rows), (time_then, rows_then) in zip(pending, kept.pending, strict=True):
-            if abs((time - self.now) - (time_then - kept.now)) > 1e-12 * time:
+            if abs((time - self.now) - (time_then - kept.now)) > self._slack(time):
                 return None
             if not np.array_equal(np.sort(rows), np.sort(rows_then)):
                 return None
@@ -551,8 +560,12 @@ class FluidSolver:
         assert p is not None
         moving = np.flatnonzero(advance)
         periods = int(((p.repeat[moving] - self.started[moving]) // advance[moving] - 1).min())
+        if self.now <= kept.now:
+            return 0
         if until < np.inf:
             periods = min(periods, int((until - self.now) / (self.now - kept.now)) - 1)
+        if periods > 0:
+            periods = min(periods, self._periods_before_a_start(advance))
         if periods <= 0:
             return 0
         entries = spread(p.wait_pointer, moving)
@@ -572,6 +585,23 @@ class FluidSolver:
         if (on_its_way & (advance[member] != waiting)).any():
             return 0
         return periods
+
+    def _periods_before_a_start(self, advance: IntArray) -> int:
+        """How often the period can be repeated before a gate lets a row go that stands still now."""
+        p = self._program
+        assert p is not None
+        still = np.flatnonzero((advance == 0) & (self.started == self.drained) & (self.started < p.repeat))
+        entries = spread(p.wait_pointer, still)
+        if not len(entries):
+            return int(np.iinfo(np.int64).max)
+        owner = np.repeat(still, p.wait_pointer[still + 1] - p.wait_pointer[still])
+        gate, lag = p.wait_gate[entries], p.wait_lag[entries]
+        need = np.clip(self.started[owner] - lag + 1, 0, p.gate_repeat[gate])
+        speed = np.zeros(p.gates, dtype=np.int64)
+        np.maximum.at(speed, self._member_gate, advance[p.member_row])
+        closed = (self.level[gate] < need) & (speed[gate] > 0)
+        left = (need - 1 - self.level[gate])[closed] // speed[gate][closed] - 1
+        return int(left.min(initial=np.iinfo(np.int64).max))
 
     def _jump(self, kept: _Snapshot, advance: IntArray, periods: int) -> None:
         p = self._program
@@ -608,7 +638,8 @@ class FluidSolver:
                 "give those links capacity, or route around them",
             )
         return NetworkError(
-            f"{len(stuck)} transfers wait for each other in a cycle", "let each batch wait for earlier ones only"
+            f"{len(stuck)} transfers wait for each other in a cycle",
+            "let each batch wait for earlier ones only",
         )
 
 
