@@ -18,6 +18,7 @@ from topo.algorithms import (
     swing,
     trees,
     twisted,
+    wafer,
 )
 from topo.algorithms.estimate import estimate
 from topo.algorithms.registry import (
@@ -57,6 +58,7 @@ FAMILIES = (
     pat,
     trees,
     twisted,
+    wafer,
     blueconnect,
     multi_rail,
     double_tree,

@@ -119,6 +119,7 @@ def _radices(collective: Collective, site: Site) -> list[str]:
 @algorithm(
     "bruck",
     ("all-gather", "reduce-scatter", "all-to-all"),
+    scales=False,
     parameters=(whole("radix", 2, lowest=2),),
     closed_form=_time,
     variants=_radices,

@@ -49,13 +49,13 @@ class Tree:
 
         Ranks that hang on no root (a cycle) are left out; the proof of a schedule then finds them unserved.
         """
-        found: list[IntArray] = []
-        front = np.asarray([self.root])
-        while True:
-            front = np.flatnonzero(np.isin(self.parent, front) & (self.parent >= 0))
-            if not len(front):
-                return found
-            found.append(front)
+        jump = np.where(self.parent >= 0, self.parent, np.arange(len(self.parent)))
+        depth = (self.parent >= 0).astype(np.int64)
+        for _ in range(len(self.parent).bit_length()):
+            depth, jump = depth + depth[jump], jump[jump]
+        below = np.flatnonzero((jump == self.root) & (self.parent >= 0))
+        order = below[np.argsort(depth[below], kind="stable")]
+        return np.split(order, np.flatnonzero(np.diff(depth[order])) + 1) if len(order) else []
 
     def named(self, names: IntArray) -> Tree:
         """The same tree over other ranks: position i is rank ``names[i]``."""
