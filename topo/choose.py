@@ -1,13 +1,13 @@
 """How ``auto`` chooses: simulate what can win, cheapest promise first, and stop at the bound.
 
-Every algorithm that fits is built, and promised at least the time that its bytes need at each rank's ports plus
-the least latency of its steps.  In the order of those promises they are simulated, each no further than the best
-time so far; an algorithm whose ports alone take longer is left out, and a time at the lower bound ends the search.
+Every algorithm that fits is built and compiled, which tells its latency (with next to no bytes) and how long its
+busiest link is busy.  In the order of their sum they are simulated, each no further than the best time so far; one
+whose latency or busiest link alone takes longer is left out, and a time at the lower bound ends the search.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import simpy
@@ -16,10 +16,10 @@ from topo.algorithms import Algorithm, Site, build, find, fitting, refusal, with
 from topo.bounds import Bound
 from topo.collective import Collective
 from topo.errors import AlgorithmError
-from topo.fabric import FloatArray
 from topo.network.fold import Folded, fold, unfolded
 from topo.network.network import Network
-from topo.network.program import Program, compile_program
+from topo.network.program import Program, compile_program, scaled
+from topo.network.solver import run_alone
 from topo.network.structured import structured
 from topo.schedule import Schedule
 from topo.translation import link_orbits
@@ -32,6 +32,10 @@ AT_THE_BOUND = 1.0005
 NEAR_THE_BOUND = 1.02
 """The same for large groups, where every try costs."""
 WORTH_MORE_CHUNKS = 0.99
+NEXT_TO_NOTHING = 1e-12
+"""Factor on all bytes that leaves latency alone."""
+KEPT_ROWS = 200_000
+"""Largest program, in rows and links, that is kept for other sizes."""
 MANY_TRANSFERS = 400_000
 """Transfers, repeats not counted, beyond which only translation-invariant schedules are tried."""
 
@@ -63,29 +67,6 @@ class Options:
     folding: bool = True
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A schedule that was simulated.
-
-    Parameters
-    ----------
-    algorithm : Algorithm
-    schedule : Schedule
-    chunks : int
-    folded : Folded
-        What ran.
-    seconds : float
-    events : int
-    """
-
-    algorithm: Algorithm
-    schedule: Schedule
-    chunks: int
-    folded: Folded
-    seconds: float
-    events: int
-
-
 def compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
     """The smallest exact program of a schedule at its site."""
     if options.certify:
@@ -106,6 +87,110 @@ def compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
     return (fold(program) if options.folding else None) or unfolded(program)
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A schedule ready to run.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    schedule : Schedule
+    chunks : int
+    folded : Folded
+    latency : float
+        Seconds with next to no bytes; no run is shorter.
+    """
+
+    algorithm: Algorithm
+    schedule: Schedule
+    chunks: int
+    folded: Folded
+    latency: float
+
+    @property
+    def busy(self) -> float:
+        """Seconds that the busiest link needs for its bytes; no run is shorter."""
+        program = self.folded.program
+        return float((program.link_bytes() / program.capacity).max(initial=0.0))
+
+
+def prepared(
+    algorithm: Algorithm, collective: Collective, site: Site, chunks: int, options: Options
+) -> Prepared:
+    """Build and compile an algorithm.
+
+    What was compiled for another size of the same collective is used again when the schedules differ in nothing
+    but their bytes.
+    """
+    schedule = build(algorithm.name, collective, site, chunks)
+    of_any_size = replace(collective, bytes=0.0 if collective.operation == "barrier" else 1.0, matrix=None)
+    key = ("prepared", algorithm.name, of_any_size, site.ranks.tobytes(), chunks, options)
+    known: Prepared | None = site.fabric.cache.get(key)
+    if known is not None and _same_but_bytes(schedule, known.schedule):
+        folded = known.folded
+        spelled_out = len(folded.row_class) > 0
+        sizes = np.concatenate(
+            [np.repeat(batch.bytes, batch.copies if spelled_out else 1) for batch in schedule.batches]
+        )
+        program = replace(folded.program, bytes=sizes[folded.representative])
+        return replace(known, schedule=schedule, folded=replace(folded, program=program))
+    folded = compiled(schedule, site, options)
+    latency = run_alone(scaled(folded.program, bytes=NEXT_TO_NOTHING), sharing=False)[0].finish
+    ready = Prepared(algorithm, schedule, chunks, folded, latency)
+    rows = folded.program.rows + len(folded.program.route_link)
+    if options.switching == "cut-through" and rows <= KEPT_ROWS and not options.certify:
+        site.fabric.cache[key] = ready
+    return ready
+
+
+def _same_but_bytes(one: Schedule, other: Schedule) -> bool:
+    if len(one.batches) != len(other.batches):
+        return False
+    ratio = 0.0
+    for a, b in zip(one.batches, other.batches, strict=True):
+        plain = (a.repeat, a.step, a.form, a.grid, len(a.waits)) == (
+            b.repeat,
+            b.step,
+            b.form,
+            b.grid,
+            len(b.waits),
+        )
+        if not plain or (a.fan is not None and b.fan is None) or a.routes is not b.routes or len(a) != len(b):
+            return False
+        if not (np.array_equal(a.source, b.source) and np.array_equal(a.target, b.target)):
+            return False
+        if a.fan is not None and b.fan is not None and not all(map(np.array_equal, a.fan, b.fan)):
+            return False
+        for x, y in zip(a.waits, b.waits, strict=True):
+            if (x.batch, x.lag, x.on) != (y.batch, y.lag, y.on) or x.pairs is not None or y.pairs is not None:
+                return False
+        moved = np.flatnonzero(b.bytes > 0)
+        if not np.array_equal(a.bytes > 0, b.bytes > 0):
+            return False
+        if len(moved):
+            ratio = ratio or float(a.bytes[moved[0]] / b.bytes[moved[0]])
+            if not np.allclose(a.bytes[moved], ratio * b.bytes[moved], rtol=1e-12, atol=0.0):
+                return False
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A schedule that was simulated.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    seconds : float
+        Infinite when a cutoff ended the simulation.
+    events : int
+    """
+
+    prepared: Prepared
+    seconds: float
+    events: int
+
+
 def timed(program: Program, options: Options, cutoff: float = np.inf) -> tuple[float, int]:
     """Seconds and events of a program in a SimPy environment of its own; infinity when it passes the cutoff."""
     env = simpy.Environment()
@@ -116,40 +201,12 @@ def timed(program: Program, options: Options, cutoff: float = np.inf) -> tuple[f
     return float(seconds), network.solver.events
 
 
-def simulated(
-    algorithm: Algorithm,
-    collective: Collective,
-    site: Site,
-    chunks: int,
-    options: Options,
-    cutoff: float = np.inf,
-) -> Run:
-    """Build and simulate one algorithm; its time is infinite when it passes the cutoff."""
-    schedule = build(algorithm.name, collective, site, chunks)
-    folded = compiled(schedule, site, options)
-    seconds, events = timed(folded.program, options, cutoff)
-    return Run(algorithm, schedule, chunks, folded, seconds, events)
-
-
-def port_time(schedule: Schedule, site: Site) -> float:
-    """Seconds that the bytes of a schedule need at the busiest port of its ranks."""
-    sent, received = _port_bytes(schedule)
-    egress, ingress = site.fabric.egress[site.ranks], site.fabric.ingress[site.ranks]
-    return float(max((sent / egress).max(), (received / ingress).max()))
-
-
-def _port_bytes(schedule: Schedule) -> tuple[FloatArray, FloatArray]:
-    sent = np.zeros(schedule.collective.ranks)
-    received = np.zeros(schedule.collective.ranks)
-    for batch in schedule.batches:
-        if batch.grid is not None:
-            total = float(batch.bytes.sum()) * batch.repeat
-            sent += total
-            received += total
-            continue
-        for into, (pointer, ranks) in ((sent, batch.senders()), (received, batch.receivers())):
-            np.add.at(into, ranks, np.repeat(batch.bytes * batch.repeat, np.diff(pointer)))
-    return sent, received
+def simulated(ready: Prepared, options: Options, cutoff: float = np.inf) -> Run:
+    """Simulate what is prepared; its time is infinite when it passes the cutoff."""
+    if max(ready.latency, ready.busy) > cutoff:
+        return Run(ready, np.inf, 0)
+    seconds, events = timed(ready.folded.program, options, cutoff)
+    return Run(ready, seconds, events)
 
 
 def best_chunks(
@@ -173,15 +230,18 @@ def best_chunks(
         A time that has to be beaten.
     """
     pipelines = algorithm.pipelines and may_cut(collective, CHUNK_COUNTS[0])
-    best = last = simulated(algorithm, collective, site, 1, options, np.inf if pipelines else cutoff)
+    ready = prepared(algorithm, collective, site, 1, options)
+    floor = max(floor, ready.latency, ready.busy)
+    if floor >= cutoff:
+        return Run(ready, np.inf, 0)
+    best = last = simulated(ready, options, np.inf if pipelines else cutoff)
     if not pipelines:
         return best
-    floor = max(floor, port_time(best.schedule, site))
     for chunks in CHUNK_COUNTS:
         if best.seconds <= floor * AT_THE_BOUND or floor >= cutoff or not may_cut(collective, chunks):
             break
-        run = simulated(algorithm, collective, site, chunks, options)
-        endless = max(run.seconds - (last.seconds - run.seconds) / (chunks / last.chunks - 1), floor)
+        run = simulated(prepared(algorithm, collective, site, chunks, options), options)
+        endless = max(run.seconds - (last.seconds - run.seconds) / (chunks / last.prepared.chunks - 1), floor)
         if run.seconds < best.seconds:
             best = run
         if run.seconds >= last.seconds or endless >= cutoff or endless > WORTH_MORE_CHUNKS * run.seconds:
@@ -231,25 +291,25 @@ def fastest(
             raise AlgorithmError(
                 f"no algorithm pipelines {collective.operation} here", "leave the chunks out"
             )
-    hop = float(site.fabric.latency.min())
     promises: list[tuple[float, float, Algorithm]] = []
     for entry in tries:
-        schedule = build(entry.name, collective, site, chunks or 1)
-        if not affordable(schedule, site):
+        if entry.costly:
             continue
-        ports = port_time(schedule, site)
-        promises.append((ports + schedule.steps * hop, ports, entry))
+        if not affordable(build(entry.name, collective, site, chunks or 1), site):
+            continue
+        ready = prepared(entry, collective, site, chunks or 1, options)
+        promises.append((ready.latency + ready.busy, max(ready.latency, ready.busy), entry))
     promises.sort(key=lambda promise: promise[0])
     enough = bound.seconds * (AT_THE_BOUND if collective.ranks <= LARGE_GROUP else NEAR_THE_BOUND)
     best: Run | None = None
-    for _, ports, entry in promises:
+    for _, floor, entry in promises:
         cutoff = best.seconds if best is not None else np.inf
-        if ports >= cutoff:
+        if floor >= cutoff:
             continue
         if chunks is None:
             run = best_chunks(entry, collective, site, options, bound.seconds, cutoff)
         else:
-            run = simulated(entry, collective, site, chunks, options, cutoff)
+            run = simulated(prepared(entry, collective, site, chunks, options), options, cutoff)
         if run.seconds < cutoff:
             best = run
         if best is not None and best.seconds <= enough:
@@ -260,24 +320,10 @@ def fastest(
 
 
 def named(
-    algorithm: str, collective: Collective, site: Site, options: Options, chunks: int | None = None
+    algorithm: str, collective: Collective, site: Site, options: Options, chunks: int | None = 1
 ) -> Run:
-    """The run of one algorithm by name, with the best number of chunks unless that is given."""
+    """The run of one algorithm by name; without a number of chunks, with the best one."""
     entry = find(algorithm)
     if chunks is not None or refusal(entry, collective, site):
-        return simulated(entry, collective, site, 1 if chunks is None else chunks, options)
+        return simulated(prepared(entry, collective, site, chunks or 1, options), options)
     return best_chunks(entry, collective, site, options)
-
-
-__all__ = [
-    "Options",
-    "Run",
-    "best_chunks",
-    "candidates",
-    "compiled",
-    "fastest",
-    "named",
-    "port_time",
-    "simulated",
-    "timed",
-]

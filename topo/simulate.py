@@ -17,7 +17,6 @@ from topo.choose import Options, Run, compiled, fastest, named, timed
 from topo.collective import Collective
 from topo.errors import CollectiveError, InternalError, NetworkError, nearest
 from topo.fabric import Fabric, IntArray
-from topo.network.program import scaled
 from topo.network.solver import run_alone
 from topo.results import Result
 from topo.schedule import Schedule
@@ -70,21 +69,19 @@ def run_schedule(
     return timed(compiled(schedule, site, options).program, options)[0]
 
 
-def _time_split(run: Run, options: Options) -> tuple[float, float, float]:
+def _time_split(run: Run) -> tuple[float, float, float]:
     """Latency, serialisation and contention of a run; they add up to its time.
 
     Latency is the time of the same schedule with next to no bytes; serialisation what the bytes add when every
     transfer has its links for itself; contention the rest.
     """
-    program = run.folded.program
-    latency = run_alone(scaled(program, bytes=1e-12), sharing=False)[0].finish
-    alone = run_alone(program, sharing=False)[0].finish
-    latency, alone = min(latency, run.seconds), min(alone, run.seconds)
+    alone = run_alone(run.prepared.folded.program, sharing=False)[0].finish
+    latency, alone = min(run.prepared.latency, run.seconds), min(alone, run.seconds)
     return latency, max(alone - latency, 0.0), run.seconds - max(alone, latency)
 
 
 def _bottleneck(run: Run, fabric: Fabric) -> tuple[str, float]:
-    folded = run.folded
+    folded = run.prepared.folded
     carried = folded.program.link_bytes()
     busy = carried / folded.program.capacity / run.seconds if run.seconds > 0 else np.zeros(len(carried))
     if not busy.max(initial=0.0) > 0:
@@ -158,8 +155,10 @@ def simulate(
         run = fastest(collective, site, options, bound, number)
     else:
         run = named(algorithm, collective, site, options, 1 if chunks is None else number)
-    require_bound(run.seconds, bound, f"{run.algorithm.name} {collective.operation} on {system.name}")
-    latency, serialisation, contention = _time_split(run, options)
+    require_bound(
+        run.seconds, bound, f"{run.prepared.algorithm.name} {collective.operation} on {system.name}"
+    )
+    latency, serialisation, contention = _time_split(run)
     bottleneck, utilisation = _bottleneck(run, fabric)
     speed = collective.bytes / run.seconds if run.seconds > 0 else 0.0
     return Result(
@@ -167,9 +166,9 @@ def simulate(
         system=system.name,
         ranks=collective.ranks,
         bytes=collective.bytes,
-        algorithm=run.algorithm.name,
-        detail=run.schedule.detail,
-        chunks=run.chunks,
+        algorithm=run.prepared.algorithm.name,
+        detail=run.prepared.schedule.detail,
+        chunks=run.prepared.chunks,
         ccl=library,
         engine=engine,
         switching=options.switching,
@@ -186,7 +185,7 @@ def simulate(
         contention_s=contention,
         bottleneck=bottleneck,
         bottleneck_utilisation=utilisation,
-        transfers=run.schedule.transfers,
+        transfers=run.prepared.schedule.transfers,
         events=run.events,
         wall_s=time.perf_counter() - began,
     )

@@ -40,6 +40,8 @@ class Folded:
         Row of the program for each original row; empty when the original was never spelled out.
     class_of_link : int array [original links]
         Link of the program for each original link, -1 for links that carry nothing.
+    representative : int array [rows of the program]
+        An original row of each; before spelling out, rows are the transfers of the batches one after the other.
     """
 
     program: Program
@@ -47,6 +49,7 @@ class Folded:
     link_count: IntArray
     row_class: IntArray
     class_of_link: IntArray
+    representative: IntArray
 
 
 def _mix(values: Colours) -> Colours:
@@ -172,13 +175,14 @@ def fold(program: Program) -> Folded | None:
     link_class = np.full(len(program.capacity), -1, dtype=np.int64)
     link_class[links] = link_label
     quotient = _quotient(program, row_label, link_class, gate_label, row_first, links[link_first], gate_first)
-    return Folded(quotient, links[link_first], np.bincount(link_label), row_label, link_class)
+    return Folded(quotient, links[link_first], np.bincount(link_label), row_label, link_class, row_first)
 
 
 def unfolded(program: Program) -> Folded:
     """A program as it is, every row and link standing for itself."""
     links = np.arange(len(program.capacity))
-    return Folded(program, links, np.ones_like(links), np.arange(program.rows), links)
+    rows = np.arange(program.rows)
+    return Folded(program, links, np.ones_like(links), rows, links, rows)
 
 
 def _constant(values: IntArray, label: IntArray, first: IntArray) -> bool:

@@ -80,9 +80,10 @@ def structured(
     )
     again = fold(program)
     if again is None:
-        return Folded(program, orbits.first, orbits.size, empty, orbits.of_link)
+        return Folded(program, orbits.first, orbits.size, empty, orbits.of_link, np.arange(program.rows))
     size = np.zeros(len(again.link), dtype=np.int64)
     used = np.unique(program.route_link)
     # Orbits that folded together stand for the links of all of them.
     np.add.at(size, again.class_of_link[used], orbits.size[used])
-    return Folded(again.program, orbits.first[again.link], size, empty, again.class_of_link[orbits.of_link])
+    of_link = again.class_of_link[orbits.of_link]
+    return Folded(again.program, orbits.first[again.link], size, empty, of_link, again.representative)
