@@ -30,7 +30,7 @@ ROUNDING = 4e-15
 CACHED_RATES = 512
 EVENT_WORK = 300
 """Work of one event here, in hops of a re-solve divided by eight; a count, so that choices never depend on speed."""
-PATIENCE = 400_000
+PATIENCE = 300_000
 """Work after which the compiled solver takes over: about what loading it costs."""
 
 
@@ -346,7 +346,7 @@ class FluidSolver:
         p = self._program
         assert p is not None
         self.events += 1
-        self._work += EVENT_WORK
+        self._work += EVENT_WORK + len(self.active)
         self.now = moment
         limit = moment + self._slack(moment)
         candidates: list[IntArray] = []
