@@ -20,7 +20,8 @@ class Bound:
     seconds : float
         No algorithm is faster.
     kind : str
-        What binds: ``ports``, ``capacity``, ``latency``, ``cut``, or a linear program.
+        What binds: ``ports``, ``capacity``, ``latency``, ``cut``, ``partition``, ``exact-cut``,
+        ``all-reduce-lp`` or ``all-to-all-lp``.
     certificate : str
         One sentence by which a reader can check the bound.
     data : dict

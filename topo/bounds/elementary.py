@@ -7,12 +7,13 @@ from topo.bounds.capacity import capacity_bound
 from topo.bounds.elementary_cuts import cut_bounds
 from topo.bounds.group import Group
 from topo.bounds.latency import latency_bound
+from topo.bounds.partitions import partition_bounds
 from topo.bounds.ports import port_bounds
 from topo.collective import Collective
 
 
 def elementary_bounds(collective: Collective, group: Group) -> list[Bound]:
-    """Port, capacity, latency and cut bounds, tightest first.
+    """Port, capacity, latency, cut and partition bounds, tightest first.
 
     Each leaves aside how fast messages can be issued and what libraries cost; a barrier moves no bytes and
     has the latency bound only.
@@ -21,6 +22,7 @@ def elementary_bounds(collective: Collective, group: Group) -> list[Bound]:
     if collective.operation != "barrier":
         found += port_bounds(collective, group)
         found += cut_bounds(collective, group)
+        found += partition_bounds(collective, group)
         capacity = capacity_bound(collective, group)
         found += [] if capacity is None else [capacity]
     return tightest_first(found)

@@ -38,7 +38,7 @@ def cut_bounds(collective: Collective, group: Group) -> list[Bound]:
     if fabric.grid is not None:
         found = [_slab_cut(collective, group, dimension) for dimension in fabric.grid.dimensions]
     if fabric.grid is None or len(fabric.nodes) != fabric.ranks:
-        for what, labels in _labellings(group):
+        for what, labels in labellings(fabric):
             found.append(_labelled_cut(collective, group, what, labels))
     return [bound for bound in found if bound is not None]
 
@@ -75,9 +75,8 @@ def majority(fabric: Fabric, labels: IntArray, everyone: bool) -> IntArray:
     return labels
 
 
-def _labellings(group: Group) -> list[tuple[str, IntArray]]:
+def labellings(fabric: Fabric) -> list[tuple[str, IntArray]]:
     """Families of node sets: (what the sets are, label of each node or -1)."""
-    fabric = group.fabric
     if "labellings" not in fabric.cache:
         fabric.cache["labellings"] = _find_labellings(fabric)
     found: list[tuple[str, IntArray]] = fabric.cache["labellings"]
@@ -101,7 +100,7 @@ def _find_labellings(fabric: Fabric) -> list[tuple[str, IntArray]]:
     while blocks <= min(fabric.ranks, 64):
         labels = unknown.copy()
         labels[fabric.accelerators] = np.arange(fabric.ranks) * blocks // fabric.ranks
-        found.append((f"1/{blocks} of the ranks", labels))
+        found.append((f"block of 1/{blocks} of the ranks", labels))
         blocks *= 2
     return [(what, majority(fabric, labels, False)) for what, labels in found]
 

@@ -15,7 +15,7 @@ from topo.bounds.group import Group
 from topo.collective import Collective
 from topo.errors import BoundError
 
-_SIMPLE = ("ports", "cut", "exact-cut", "capacity", "latency")
+_SIMPLE = ("ports", "cut", "partition", "exact-cut", "capacity", "latency")
 _SAME = 1e-9
 
 _Attempt = Callable[[Collective, Group], Bound]

@@ -89,14 +89,24 @@ def _without_cable(graph: nx.DiGraph, a: Any, b: Any) -> nx.DiGraph:
 
 
 @st.composite
-def eulerian(draw: st.DrawFn, most: int = 6, switches: int = 2) -> Fabric:
-    """A connected fabric in which every node's links carry in what they carry out."""
+def eulerian(draw: st.DrawFn, most: int = 6, switches: int = 2, able: bool = False) -> Fabric:
+    """A connected fabric in which every node's links carry in what they carry out.
+
+    Parameters
+    ----------
+    able : bool
+        Whether some switches may multicast and reduce.
+    """
     n = draw(st.integers(2, most))
     relays = [f"s{i}" for i in range(draw(st.integers(0, switches)))]
     nodes = [*range(n), *relays]
     graph = nx.DiGraph()
     graph.add_nodes_from(range(n), kind="accelerator")
-    graph.add_nodes_from(relays, kind="switch")
+    for relay in relays:
+        copies, adds = (able and draw(st.booleans()) for _ in range(2))
+        graph.add_node(relay, kind="switch", multicast=copies, reduce=adds)
+    for node in graph:
+        graph.nodes[node]["domain"] = draw(st.integers(0, 2))
 
     def add(a: Any, b: Any, capacity: int) -> None:
         known = graph.edges[a, b]["bandwidth"] if graph.has_edge(a, b) else 0.0
