@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
 
-from topo.bounds.distances import hops_from
+from topo.bounds.distances import farthest_hops, hops_from
 from topo.bounds.elementary_cuts import slab_table, window_flows
-from topo.bounds.group import Group
 from topo.bounds.symmetry import lattice_of, twin_classes, uniform_grid
-from topo.fabric import ACCELERATOR, BoolArray, Fabric
+from topo.fabric import ACCELERATOR, BoolArray, Fabric, IntArray
 
 _ENUMERATED = 12
+_FEW, _MANY = 64, 512
 
 
 def bisection(fabric: Fabric) -> tuple[float, str]:
@@ -111,7 +112,7 @@ def _diameter(fabric: Fabric) -> int:
     if two_way:
         return _fringe_diameter(fabric)
     first = np.unique(twin_classes(fabric, nodes), return_index=True)[1]
-    return max(int(hops_from(fabric, int(node))[nodes].max()) for node in nodes[first])
+    return max(farthest_hops(fabric, batch) for batch in _batches(nodes[first]))
 
 
 def _fringe_diameter(fabric: Fabric) -> int:
@@ -122,7 +123,6 @@ def _fringe_diameter(fabric: Fabric) -> int:
     (P. Crescenzi and others, "On computing the diameter of real-world undirected graphs", 2013).
     """
     nodes = fabric.accelerators
-    group = Group(fabric, np.arange(fabric.ranks))
     first = hops_from(fabric, int(nodes[0]))
     a = int(nodes[first[nodes].argmax()])
     from_a = hops_from(fabric, a)
@@ -131,13 +131,17 @@ def _fringe_diameter(fabric: Fabric) -> int:
     from_b = hops_from(fabric, b)
     middle = np.flatnonzero((from_a + from_b == longest) & (from_a == longest // 2))
     reach = hops_from(fabric, int(middle[0]))
-    classes = twin_classes(fabric, group.nodes)
-    done: set[int] = set()
-    for rank in np.argsort(-reach[nodes], kind="stable"):
-        if longest >= 2 * int(reach[nodes[rank]]):
+    first_twins = np.unique(twin_classes(fabric, nodes), return_index=True)[1]
+    candidates = nodes[first_twins[np.argsort(-reach[nodes[first_twins]], kind="stable")]]
+    for batch in _batches(candidates):
+        if longest >= 2 * int(reach[batch[0]]):
             break
-        if int(classes[rank]) in done:
-            continue
-        done.add(int(classes[rank]))
-        longest = max(longest, int(hops_from(fabric, int(nodes[rank]))[nodes].max()))
+        longest = max(longest, farthest_hops(fabric, batch))
     return longest
+
+
+def _batches(nodes: IntArray) -> Iterator[IntArray]:
+    """Few nodes first, then many at once."""
+    yield nodes[:_FEW]
+    for start in range(_FEW, len(nodes), _MANY):
+        yield nodes[start : start + _MANY]

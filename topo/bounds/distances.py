@@ -6,7 +6,7 @@ import numpy as np
 
 from topo.bounds.group import Group
 from topo.bounds.symmetry import lattice_of, twin_classes, uniform_grid
-from topo.fabric import Fabric, FloatArray, IntArray, spread
+from topo.fabric import ACCELERATOR, Fabric, FloatArray, IntArray, spread
 
 AFFORDABLE = 1_500_000
 """Links times sources that one relaxation may touch."""
@@ -58,6 +58,30 @@ def hops_from(fabric: Fabric, node: int) -> IntArray:
         hops[found] = level
         frontier = np.unique(found)
     return hops
+
+
+def farthest_hops(fabric: Fabric, nodes: IntArray) -> int:
+    """Most links on a shortest way from any of some nodes to any accelerator.
+
+    Searches from all nodes go forward together, one bit each.
+    """
+    words = -(-len(nodes) // 64)
+    seen = np.zeros((len(fabric.nodes), words), dtype=np.uint64)
+    number = np.arange(len(nodes))
+    np.bitwise_or.at(seen, (nodes, number // 64), np.uint64(1) << (number % 64).astype(np.uint64))
+    pointer, order = fabric.incoming
+    filled = np.flatnonzero(np.diff(pointer))
+    begins, giver = pointer[filled], fabric.source[order]
+    level = most = 0
+    while True:
+        level += 1
+        reached = seen[filled] | np.bitwise_or.reduceat(seen[giver], begins, axis=0)
+        changed = filled[(reached != seen[filled]).any(axis=1)]
+        if not len(changed):
+            return most
+        if (fabric.kind[changed] == ACCELERATOR).any():
+            most = level
+        seen[filled] = reached
 
 
 def nearest_other(group: Group, weight: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
+from tests.topo.bounds.graphs import eulerian
 from topo.bounds import all_bounds, bisection, diameter, lower_bound
 from topo.collective import Collective
 from topo.errors import BoundError
@@ -125,3 +128,24 @@ def test_damage_moves_the_bisection() -> None:
     it = fabric(torus((4, 4))).without([("0.0", "0.1")])
     assert bisection(it)[0] == pytest.approx(7 * B)
     assert diameter(it) == 4
+
+
+@given(eulerian(most=7, switches=4))
+@settings(max_examples=40)
+def test_diameter_and_latency_of_any_graph(it: Fabric) -> None:
+    graph = it.to_networkx()
+    hops = dict(nx.all_pairs_shortest_path_length(graph))
+    labels = [it.nodes[node] for node in it.accelerators]
+    longest = max(hops[a][b] for a in labels for b in labels)
+    assert diameter(it) == longest
+    slow = it.scaled()
+    slow.latency[:] = 1.0
+    assert lower_bound(Collective("barrier", it.ranks, 0), slow).seconds == longest
+
+
+@pytest.mark.parametrize(
+    "failed", [[("0.0.0", "0.0.1")], [("0.0.0", "0.0.1"), ("1.2.3", "1.3.3"), ("2.2.0", "2.2.1")]]
+)
+def test_diameter_of_damaged_tori(failed: list[tuple[str, str]]) -> None:
+    it = fabric(torus((4, 4, 4))).without(failed)
+    assert diameter(it) == nx.diameter(it.to_networkx().to_undirected())
