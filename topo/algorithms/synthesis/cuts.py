@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topo.errors import AlgorithmError
+from topo.errors import InternalError
 from topo.fabric import BoolArray, IntArray
 
 MOST = 2**31 - 1
@@ -28,9 +28,7 @@ class FlowGraph:
         from scipy.sparse import csr_array
 
         if self.capacity.sum() > MOST:
-            raise AlgorithmError(
-                "the bandwidths of this fabric are too finely graded to pack trees exactly", "take another algorithm"
-            )
+            raise InternalError("capacities beyond 32 bits; the network was to keep them small")
         return csr_array(self.capacity.astype(np.int32))
 
     def flows(self, source: int, sinks: list[int], enough: int) -> list[tuple[int, BoolArray | None]]:

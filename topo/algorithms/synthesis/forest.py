@@ -10,14 +10,14 @@ Source: Zhao et al., "ForestColl" (2024); Edmonds, "Edge-disjoint branchings" (1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd
 
 import numpy as np
 
 from topo.algorithms.synthesis.cuts import lacking
-from topo.algorithms.synthesis.network import Network, Way, multiplied, network_of
+from topo.algorithms.synthesis.network import MOST_WEIGHT, Network, Way, multiplied, network_of
 from topo.algorithms.synthesis.packing import Trees, pack
 from topo.algorithms.synthesis.rate import all_reduce_weights, rate
 from topo.algorithms.synthesis.splitting import remove_relays
@@ -28,10 +28,9 @@ MOST_TREES = 4096
 MOST_SHARED = 1 << 14
 """The same in edges of trees, where several edges share links behind a switch and each is a stream of its own."""
 GOOD_ENOUGH = 1.002
-FINEST_WEIGHTS = 512
+FINEST_WEIGHTS = MOST_WEIGHT
 STEPS = 2048
-"""Parts of the ideal scale in which a coarser one is searched.
-"""
+"""Parts of the ideal scale in which a coarser one is searched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +51,8 @@ class Forest:
         Time per byte of one tree's share in steady state: (bytes of a tree) x this = time.
     loss : float
         Relative time above that of the fastest forest.
+    exact : bool
+        Whether that is the fastest on the true bandwidths; otherwise on bandwidths rounded down.
     """
 
     root: IntArray
@@ -62,6 +63,7 @@ class Forest:
     back: list[Way]
     seconds: float
     loss: float
+    exact: bool
 
     @property
     def trees(self) -> int:
@@ -73,8 +75,35 @@ class Forest:
         """Edges on the longest way from a root."""
         return int(self.depth.max())
 
+    def repeated(self, times: int) -> Forest:
+        """The same forest with every tree cut lengthwise into some of equal share."""
+        return replace(
+            self,
+            root=np.repeat(self.root, times),
+            parent=np.repeat(self.parent, times, axis=0),
+            depth=np.repeat(self.depth, times, axis=0),
+            way=np.repeat(self.way, times, axis=0),
+            seconds=self.seconds * times,
+        )
 
-def spreading(fabric: Fabric, ranks: IntArray, weights: IntArray, backwards: bool = False, times: int = 1) -> Forest:
+
+def packable(fabric: Fabric, ranks: IntArray) -> None:
+    """Raise unless trees can be packed.
+
+    Raises
+    ------
+    AlgorithmError
+        As :func:`~topo.algorithms.synthesis.network.network_of`.
+    """
+    key = ("packable", ranks.tobytes())
+    if key not in fabric.cache:
+        network_of(fabric, ranks)
+        fabric.cache[key] = True
+
+
+def spreading(
+    fabric: Fabric, ranks: IntArray, weights: IntArray, backwards: bool = False, copies: int = 0
+) -> Forest:
     """Out-trees that spread ``weights[r]`` equal shares from each rank r to all.
 
     Parameters
@@ -84,13 +113,13 @@ def spreading(fabric: Fabric, ranks: IntArray, weights: IntArray, backwards: boo
     weights : int array [group]
     backwards : bool
         On the reversed fabric: turned round again, the trees gather from all ranks to the roots.
-    times : int
-        The number of trees of a root is to be a multiple of this times its weight.
+    copies : int
+        Trees per share; 0 means as many as the optimum takes, or nearly.
     """
-    key = ("spreading", ranks.tobytes(), weights.tobytes(), backwards, times)
+    key = ("spreading", ranks.tobytes(), weights.tobytes(), backwards, copies)
     if key not in fabric.cache:
         network = network_of(fabric, ranks, backwards)
-        fabric.cache[key] = _packed(network, weights, times, both_ways=False)
+        fabric.cache[key] = _packed(network, weights, copies=copies)
     found: Forest = fabric.cache[key]
     return found
 
@@ -103,16 +132,22 @@ def joint(fabric: Fabric, ranks: IntArray) -> Forest | None:
         if not network.symmetric:
             fabric.cache[key] = None
         else:
-            weights = all_reduce_weights(network, FINEST_WEIGHTS)
-            fabric.cache[key] = _packed(network, weights, 1, both_ways=True)
+            weights, most = all_reduce_weights(network, FINEST_WEIGHTS)
+            fabric.cache[key] = _packed(network, weights, both_ways=True, least=float(weights.sum()) / most)
     found: Forest | None = fabric.cache[key]
     return found
 
 
-def _packed(network: Network, weights: IntArray, times: int, both_ways: bool) -> Forest:
+def _packed(network: Network, weights: IntArray, both_ways: bool = False, least: float = 0.0, copies: int = 0) -> Forest:
+    """Trees in proportion to the weights; ``least`` is a scale that no forest beats, if known."""
     best = rate(network, weights)
-    scale, copies = _scale(network, weights, best, times, both_ways)
-    loss = float(scale / copies / best) - 1.0
+    if copies:
+        found = _smallest_scale(network, weights * copies, best * copies, None)
+        assert found is not None, "without an upper limit some scale is found"
+        scale = found
+    else:
+        scale, copies = _scale(network, weights, best)
+    loss = float(scale / copies) / (least or float(best)) - 1.0
     wide = network.scaled(scale)
     remove_relays(wide, weights * copies)
     members = network.members
@@ -123,35 +158,31 @@ def _packed(network: Network, weights: IntArray, times: int, both_ways: bool) ->
     # One unit of scaled capacity carries one tree: a link of capacity c carries scale * c trees, so a tree's
     # bytes take scale / unit seconds per byte.
     seconds = float(scale) / network.unit * (2.0 if both_ways else 1.0)
-    return Forest(trees.root, trees.parent, trees.depth(), way, ways, back, seconds, loss)
+    return Forest(trees.root, trees.parent, trees.depth(), way, ways, back, seconds, loss, network.exact)
 
 
-def _scale(
-    network: Network, weights: IntArray, best: Fraction, times: int, both_ways: bool
-) -> tuple[Fraction, int]:
-    """What to multiply capacities by, and how many trees of each root's weight then fit."""
+def _scale(network: Network, weights: IntArray, best: Fraction) -> tuple[Fraction, int]:
+    """What to multiply capacities by, and how many trees per unit of weight then fit."""
     part = int(np.gcd.reduce(network.capacity[network.capacity > 0]))
-    copies = best.denominator // gcd(best.denominator, part) * times
-    shared = bool(network.relays)
+    copies = best.denominator // gcd(best.denominator, part)
     total = int(weights.sum())
-    most = MOST_SHARED // network.members if shared else MOST_TREES
-    if copies * total <= max(most, total * times):
+    most = MOST_SHARED // network.members if network.relays else MOST_TREES
+    if copies * total <= max(most, total):
         return best * copies, copies
-    return _coarse(network, weights, best, times, most // (total * times))
+    return _coarse(network, weights, best, max(most // total, 1))
 
 
-def _coarse(network: Network, weights: IntArray, best: Fraction, times: int, most: int) -> tuple[Fraction, int]:
+def _coarse(network: Network, weights: IntArray, best: Fraction, most: int) -> tuple[Fraction, int]:
     """The best of few copies: the smallest scale whose rounded-down capacities hold them."""
     found: tuple[Fraction, int] | None = None
-    for number in range(1, max(most, 1) + 1):
-        copies = number * times
+    for copies in range(1, most + 1):
         low = best * copies
         scale = _smallest_scale(network, weights * copies, low, found[0] / found[1] * copies if found else None)
         if scale is not None:
             found = (scale, copies)
             if scale <= low * Fraction(GOOD_ENOUGH):
                 break
-    assert found is not None, "one copy always fits some scale"
+    assert found is not None, "one copy fits at some scale"
     return found
 
 

@@ -16,8 +16,11 @@ import numpy as np
 from topo.errors import AlgorithmError
 from topo.fabric import Fabric, FloatArray, IntArray
 
-FINEST = 1 << 16
-"""Largest capacity in units of the smallest common part before bandwidths are rounded down."""
+MOST_NODES = 2048
+ROOM = 2**30
+"""Largest number that flows may count to: scipy's maximum_flow has 32-bit integers."""
+MOST_WEIGHT = 512
+"""Weights of roots together, at least, that the numbers leave room for."""
 SIMPLEST = 1000
 """Largest denominator tried for the ratio of two bandwidths."""
 
@@ -147,7 +150,7 @@ def multiplied(capacity: IntArray, factor: Fraction) -> IntArray:
     return np.asarray(product, dtype=np.int64)[place].reshape(capacity.shape)
 
 
-def network_of(fabric: Fabric, ranks: IntArray, backwards: bool = False) -> Network:
+def network_of(fabric: Fabric, ranks: IntArray, backwards: bool = False, balanced: bool = True) -> Network:
     """Make the network of a group.
 
     Parameters
@@ -157,18 +160,25 @@ def network_of(fabric: Fabric, ranks: IntArray, backwards: bool = False) -> Netw
         The fabric's rank of each rank of the group.
     backwards : bool
         Turn every link round (the ways keep the physical links, which then run against the edges).
+    balanced : bool
+        Whether relays must be able to give out what they take in.
 
     Raises
     ------
     AlgorithmError
-        A relay takes in more or less than it can give out.
+        A relay takes in more or less than it can give out, or the fabric is too large.
     """
+    if len(fabric.nodes) > MOST_NODES:
+        raise AlgorithmError(
+            f"{fabric.name} has {len(fabric.nodes)} nodes, too many for synthesis",
+            f"it stops at {MOST_NODES}; take another algorithm",
+        )
     members = fabric.accelerators[ranks]
     others = np.setdiff1d(np.arange(len(fabric.nodes)), members)
     order = np.concatenate([members, others])
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    whole, unit, exact = whole_numbers(fabric.bandwidth)
+    whole, unit, exact = whole_numbers(fabric.bandwidth, ROOM // max(len(members), MOST_WEIGHT))
     names = [str(fabric.nodes[node]) for node in order]
     ends = (fabric.target, fabric.source) if backwards else (fabric.source, fabric.target)
     capacity = np.zeros((len(order), len(order)), dtype=np.int64)
@@ -182,27 +192,28 @@ def network_of(fabric: Fabric, ranks: IntArray, backwards: bool = False) -> Netw
     symmetric = bool((capacity == capacity.T).all())
     reverse = fabric.links_between(fabric.target, fabric.source)
     network = Network(len(members), names, capacity, ways, unit, exact, symmetric, reverse)
-    _require_balance(network, fabric.name)
+    if balanced:
+        _require_balance(network, fabric.name)
     _merge_planes(network)
     return network
 
 
-def whole_numbers(bandwidth: FloatArray) -> tuple[IntArray, float, bool]:
-    """Bandwidths as whole numbers of a common unit.
+def whole_numbers(bandwidth: FloatArray, most: int) -> tuple[IntArray, float, bool]:
+    """Bandwidths as whole numbers of a common unit, with a sum of at most ``most``.
 
     Returns
     -------
-    (int array, unit in bytes/s, whether that is exact)
+    (int array, unit in bytes/s, whether that is exact; otherwise bandwidths are rounded down)
     """
     ratios = [Fraction(b) for b in bandwidth.tolist()]
     common = _common_part(ratios)
-    largest = max(ratios)
-    if largest / common > FINEST:
+    largest, whole_sum = max(ratios), sum(ratios)
+    if whole_sum / common > most:
         # Floats such as a third of 1e11 have no small common part, but simple ratios to each other.
         simple = [(ratio / largest).limit_denominator(SIMPLEST) for ratio in ratios]
         close = all(abs(float(a / largest) - float(b)) <= 1e-12 for a, b in zip(ratios, simple, strict=True))
-        if not close or 1 / _common_part(simple) > FINEST:
-            part = largest / FINEST
+        if not close or sum(simple) / _common_part(simple) > most:
+            part = whole_sum / most
             whole = np.asarray([max(int(ratio / part), 1) for ratio in ratios], dtype=np.int64)
             return whole, float(part), False
         common = largest * _common_part(simple)
@@ -218,12 +229,17 @@ def _common_part(values: list[Fraction]) -> Fraction:
 
 
 def _require_balance(network: Network, name: str) -> None:
+    if network.relays and not (network.exact or network.symmetric):
+        raise AlgorithmError(
+            f"the bandwidths of {name} are too finely graded to pack trees exactly",
+            "give its links bandwidths with a larger common part, or take another algorithm",
+        )
     into, out = network.capacity.sum(axis=0), network.capacity.sum(axis=1)
     uneven = [node for node in network.relays if into[node] != out[node]]
     if uneven:
         node = uneven[0]
         raise AlgorithmError(
-            f"{name}: {into[node] * network.unit:.4g} B/s reach {network.names[node]} but "
+            f"on {name} {into[node] * network.unit:.4g} B/s reach {network.names[node]} but "
             f"{out[node] * network.unit:.4g} B/s leave it",
             "a forest needs switches that can give out what they take in; take another algorithm",
         )
@@ -250,7 +266,7 @@ def _merge(network: Network, relays: list[int]) -> None:
     network.names[first] = f"{network.names[first]} and {len(relays) - 1} like it"
     for neighbour in range(len(network.names)):
         for turned in (False, True):
-            edges = [(neighbour, relay)[:: -1 if turned else 1] for relay in relays]
+            edges = [(relay, neighbour) if turned else (neighbour, relay) for relay in relays]
             total = int(sum(network.capacity[edge] for edge in edges))
             if not total:
                 continue

@@ -1,8 +1,7 @@
 """How fast trees can be packed: the exact rate, and the root weights that make it largest.
 
 Source: Zhao et al., "ForestColl: Throughput-optimal collective communications on heterogeneous network fabrics"
-(2024) for the cut bound; the discrete Newton iteration on cuts and the weights of an all-reduce are derived in
-docs.
+(2024) for the cut bound, here found by a discrete Newton iteration on minimum cuts.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import numpy as np
 
 from topo.algorithms.synthesis.cuts import MOST, lacking, leaving
 from topo.algorithms.synthesis.network import Network
-from topo.errors import AlgorithmError
 from topo.fabric import BoolArray, FloatArray, IntArray
 
 CLOSE = 1e-7
@@ -35,10 +33,6 @@ def rate(network: Network, weights: IntArray) -> Fraction:
     into = capacity.sum(axis=0)[:members]
     best = max(Fraction(total - int(weights[v]), int(into[v])) for v in range(members))
     while True:
-        if max(best.numerator * int(capacity.sum()), best.denominator * total) > MOST // 2:
-            raise AlgorithmError(
-                "the bandwidths of this fabric are too finely graded to pack trees exactly", "take another algorithm"
-            )
         cuts = lacking(capacity * best.numerator, weights * best.denominator)
         found = [_ratio(capacity, weights, cut) for cut in cuts]
         if not found or max(found) <= best:
@@ -50,12 +44,15 @@ def _ratio(capacity: IntArray, weights: IntArray, inside: BoolArray) -> Fraction
     return Fraction(int(weights[inside[: len(weights)]].sum()), leaving(capacity, inside))
 
 
-def all_reduce_weights(network: Network, finest: int) -> IntArray:
+def all_reduce_weights(network: Network, finest: int) -> tuple[IntArray, float]:
     """Root weights for an all-reduce on a network whose edges are as wide one way as the other.
 
-    Every tree is climbed by a reduction and descended by a broadcast, so it takes one unit of each of its edges
-    both ways; half of every edge is for each.  The weights x maximise sum(x) subject to x(A) <= capacity(A)/2 for
-    every node set A with a rank outside; among the best, the smallest weight is largest.
+    Reductions climb trees in a part of the capacities, broadcasts descend trees in the rest.  On such a network
+    nothing is lost by giving each of them half of every edge and both the same trees: time reversal swaps the two
+    parts, so they may be taken as each other's reverse, and what limits the sum of the weights are sums of
+    capacity over cuts taken both ways, which are those of half the network whichever part it is.  The weights x
+    maximise sum(x) subject to x(A) <= capacity out of A / 2 for every node set A with a rank outside; among the
+    best, the smallest weight is largest.
 
     Parameters
     ----------
@@ -65,11 +62,12 @@ def all_reduce_weights(network: Network, finest: int) -> IntArray:
 
     Returns
     -------
-    int array [members]
-        Proportional to the best weights, as nearly as whole numbers up to ``finest`` allow.
+    (int array [members], float)
+        Weights proportional to the best, as nearly as whole numbers up to ``finest`` allow; and the sum of the
+        best on the whole capacities (twice x).
     """
     best = _largest_sum(network)
-    return _whole_weights(best, finest)
+    return _whole_weights(best, finest), float(best.sum())
 
 
 def _largest_sum(network: Network) -> FloatArray:
@@ -86,7 +84,8 @@ def _largest_sum(network: Network) -> FloatArray:
         limits = np.asarray([leaving(capacity, cut) for cut in cuts], dtype=float)
         most = linprog(-np.ones(members), A_ub=sides, b_ub=limits, method="highs")
         # Second: the same sum with the smallest weight as large as can be.
-        rows = np.vstack([np.hstack([sides, np.zeros((len(cuts), 1))]), np.hstack([-np.eye(members), np.ones((members, 1))])])
+        column = np.append(np.zeros(len(cuts)), np.ones(members))[:, None]
+        rows = np.hstack([np.vstack([sides, -np.eye(members)]), column])
         even = linprog(
             np.append(np.zeros(members), -1.0),
             A_ub=rows,
@@ -101,7 +100,7 @@ def _largest_sum(network: Network) -> FloatArray:
         fresh = lacking(np.floor(capacity * scale).astype(np.int64), supply)
         fresh = [c for c in fresh if weights[c[:members]].sum() > leaving(capacity, c) * (1 + CLOSE)]
         if not fresh:
-            return weights
+            return np.asarray(weights, dtype=np.float64)
         cuts += fresh
 
 
@@ -110,6 +109,5 @@ def _whole_weights(weights: FloatArray, finest: int) -> IntArray:
     for total in range(1, finest + 1):
         whole = np.round(share * total)
         if np.abs(whole - share * total).max() < 1e-6 * total:
-            return whole.astype(np.int64)
-    whole = np.floor(share * finest)
-    return np.maximum(whole, 0).astype(np.int64)
+            return np.asarray(whole, dtype=np.int64)
+    return np.asarray(np.floor(share * finest), dtype=np.int64)

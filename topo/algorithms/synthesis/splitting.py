@@ -65,7 +65,7 @@ class _Cuts:
         Those on whose border both edges lie: both ends on one side, the relay on the other.
         """
         start, end = self.sets[:, source], self.sets[:, target]
-        return (start == end) & (start != self.sets[:, [relay]])
+        return np.asarray((start == end) & (start != self.sets[:, [relay]]), dtype=bool)
 
 
 def _remove(network: Network, relay: int, cuts: _Cuts) -> None:
