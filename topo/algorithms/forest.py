@@ -81,7 +81,7 @@ def _plan(collective: Collective, site: Site) -> tuple[IntArray, Hops, float, st
         hops = _joined(_up(both, both.back), _down(both, both.height))
         return both.root, hops, both.seconds, _said(both)
     gathering, reducing = spreading(fabric, ranks, weights), spreading(fabric, ranks, weights, backwards=True)
-    if lcm(gathering.trees, reducing.trees) > MOST_TREES:
+    if gathering.roundable and lcm(gathering.trees, reducing.trees) > MOST_TREES:
         copies = max(gathering.trees, reducing.trees) // len(weights)
         gathering = spreading(fabric, ranks, weights, copies=copies)
         reducing = spreading(fabric, ranks, weights, backwards=True, copies=copies)

@@ -53,6 +53,8 @@ class Forest:
         Relative time above that of the fastest forest.
     exact : bool
         Whether that is the fastest on the true bandwidths; otherwise on bandwidths rounded down.
+    roundable : bool
+        Whether a forest with another number of trees can be had.
     """
 
     root: IntArray
@@ -64,6 +66,7 @@ class Forest:
     seconds: float
     loss: float
     exact: bool
+    roundable: bool
 
     @property
     def trees(self) -> int:
@@ -138,7 +141,9 @@ def joint(fabric: Fabric, ranks: IntArray) -> Forest | None:
     return found
 
 
-def _packed(network: Network, weights: IntArray, both_ways: bool = False, least: float = 0.0, copies: int = 0) -> Forest:
+def _packed(
+    network: Network, weights: IntArray, both_ways: bool = False, least: float = 0.0, copies: int = 0
+) -> Forest:
     """Trees in proportion to the weights; ``least`` is a scale that no forest beats, if known."""
     best = rate(network, weights)
     if copies:
@@ -158,13 +163,18 @@ def _packed(network: Network, weights: IntArray, both_ways: bool = False, least:
     # One unit of scaled capacity carries one tree: a link of capacity c carries scale * c trees, so a tree's
     # bytes take scale / unit seconds per byte.
     seconds = float(scale) / network.unit * (2.0 if both_ways else 1.0)
-    return Forest(trees.root, trees.parent, trees.depth(), way, ways, back, seconds, loss, network.exact)
+    depth = trees.depth()
+    return Forest(
+        trees.root, trees.parent, depth, way, ways, back, seconds, loss, network.exact, network.roundable
+    )
 
 
 def _scale(network: Network, weights: IntArray, best: Fraction) -> tuple[Fraction, int]:
     """What to multiply capacities by, and how many trees per unit of weight then fit."""
     part = int(np.gcd.reduce(network.capacity[network.capacity > 0]))
     copies = best.denominator // gcd(best.denominator, part)
+    if not network.roundable:
+        return best * copies, copies
     total = int(weights.sum())
     most = MOST_SHARED // network.members if network.relays else MOST_TREES
     if copies * total <= max(most, total):

@@ -91,6 +91,11 @@ class Network:
         busy = self.capacity.any(axis=0) | self.capacity.any(axis=1)
         return [int(node) for node in np.flatnonzero(busy) if node >= self.members]
 
+    @property
+    def roundable(self) -> bool:
+        """Whether relays stay in balance when capacities are rounded down."""
+        return self.symmetric or not self.relays
+
     def take(self, edge: Edge, units: int) -> list[tuple[Way, int]]:
         """Remove units from an edge and return the ways they used."""
         taken: list[tuple[Way, int]] = []
@@ -229,7 +234,7 @@ def _common_part(values: list[Fraction]) -> Fraction:
 
 
 def _require_balance(network: Network, name: str) -> None:
-    if network.relays and not (network.exact or network.symmetric):
+    if not (network.exact or network.roundable):
         raise AlgorithmError(
             f"the bandwidths of {name} are too finely graded to pack trees exactly",
             "give its links bandwidths with a larger common part, or take another algorithm",

@@ -50,7 +50,7 @@ class Hops:
     @property
     def latency(self) -> float:
         """Largest latency of a hop, seconds."""
-        return max(self.ways[i].latency for i in np.unique(self.way).tolist())
+        return max([self.ways[int(i)].latency for i in np.unique(self.way)])
 
 
 def best_lag(chunks: int, stages: int, step: float, latency: float) -> int:
