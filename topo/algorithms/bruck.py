@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.direct import cut_blocks
 from topo.algorithms.exchange import Round, add_rounds, ahead, time_reversed
 from topo.algorithms.homes import star
 from topo.algorithms.parameters import whole
@@ -54,7 +55,7 @@ def _following(n: int, count: int, chunk_of: Callable[[IntArray], IntArray] | No
 def _all_to_all(collective: Collective, site: Site, radix: int) -> Schedule:
     n = collective.ranks
     order = ring_order(site)
-    builder = ScheduleBuilder(collective, "bruck", partial(cut, collective), f"radix {radix}")
+    builder = ScheduleBuilder(collective, "bruck", partial(cut_blocks, collective), f"radix {radix}")
     blocks = collective.blocks()[np.ix_(order, order)]
     place = np.arange(n)
     before: tuple[int, ...] = ()

@@ -6,15 +6,24 @@ On a star with link bandwidth B and latency a: all-to-all 2a + (N-1)m/B; two-sho
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from topo.algorithms.invariance import PairChunks, add_by_shift, all_shifts, shift_grid
 from topo.algorithms.registry import Site, algorithm
-from topo.collective import Collective, cut
+from topo.collective import Chunks, Collective, cut
 from topo.fabric import IntArray
 from topo.schedule import Schedule, ScheduleBuilder, Table, one_each, rows_of
+
+
+def cut_blocks(collective: Collective) -> Chunks:
+    """The collective's natural chunks; an empty block of an all-to-all has nowhere to go."""
+    chunks = cut(collective)
+    if collective.operation != "all-to-all":
+        return chunks
+    return replace(chunks, target=np.where(chunks.bytes > 0, chunks.target, chunks.origin))
 
 
 def block(ranks: int) -> PairChunks:
@@ -28,7 +37,7 @@ def block(ranks: int) -> PairChunks:
 def direct(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Everyone sends straight to everyone at once; all-reduce as reduce-scatter then all-gather (two-shot)."""
     n, operation = collective.ranks, collective.operation
-    builder = ScheduleBuilder(collective, "direct", partial(cut, collective))
+    builder = ScheduleBuilder(collective, "direct", partial(cut_blocks, collective))
     if operation == "send-recv":
         builder.add(
             [collective.root], [collective.peer], collective.bytes, one_each(np.zeros(1, dtype=np.int64))
@@ -60,7 +69,7 @@ def direct(collective: Collective, site: Site, chunks: int) -> Schedule:
 def one_shot(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Every rank sends its whole buffer to every peer, which reduces: one hop, N-1 times the bytes."""
     n = collective.ranks
-    builder = ScheduleBuilder(collective, "one-shot", partial(cut, collective))
+    builder = ScheduleBuilder(collective, "one-shot", partial(cut_blocks, collective))
 
     def whole(source: IntArray, target: IntArray) -> Table:
         return rows_of(np.tile(np.arange(n), (len(source), 1)))
@@ -74,7 +83,7 @@ def one_shot(collective: Collective, site: Site, chunks: int) -> Schedule:
 def pairwise(collective: Collective, site: Site, chunks: int) -> Schedule:
     """All-to-all in N-1 shifted steps: in step t rank r sends to r+t, (N-1)(2a + m/B) on a star."""
     n = collective.ranks
-    builder = ScheduleBuilder(collective, "pairwise", partial(cut, collective))
+    builder = ScheduleBuilder(collective, "pairwise", partial(cut_blocks, collective))
     grid = shift_grid(site)
     before: tuple[int, ...] = ()
     for shift in all_shifts(grid):

@@ -200,9 +200,7 @@ def uniform_dispatch(collective: Collective, site: Site, top_k: int, chunks: int
     n = collective.ranks
     domains, width = members.shape
     if not 1 <= top_k <= n:
-        raise AlgorithmError(
-            f"deduplicated:top_k={top_k} names more ranks than the {n} there are", f"up to {n}"
-        )
+        raise AlgorithmError(f"a token cannot go to {top_k} of {n} ranks", f"give 1 to {n}")
     share = collective.bytes / n
     # A rank's tokens hold bytes / top_k; those that want something of another domain cross to it.
     crossing = collective.bytes / top_k * reached_domains(n, domains, top_k) / domains

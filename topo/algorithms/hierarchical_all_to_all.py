@@ -11,8 +11,9 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.direct import cut_blocks
 from topo.algorithms.invariance import add_by_shift
-from topo.collective import Collective, cut
+from topo.collective import Collective
 from topo.fabric import Grid, IntArray
 from topo.schedule import Schedule, ScheduleBuilder, Table, rows_of
 
@@ -28,7 +29,9 @@ def rail_all_to_all(collective: Collective, members: IntArray) -> Schedule:
     """
     domains, width = members.shape
     n = collective.ranks
-    builder = ScheduleBuilder(collective, "hierarchical", partial(cut, collective), f"{domains} x {width}")
+    builder = ScheduleBuilder(
+        collective, "hierarchical", partial(cut_blocks, collective), f"{domains} x {width}"
+    )
     share = collective.bytes / n
     domain = np.empty(n, dtype=np.int64)
     local = np.empty(n, dtype=np.int64)
