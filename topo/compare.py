@@ -188,7 +188,7 @@ def compare(
         Processes to share the runs; results do not depend on it.  With more than one, a program that calls this
         must be importable without side effects (``if __name__ == "__main__":``).
     progress : callable
-        Called with 1 after every run.
+        Called with the number of runs that have just ended.
 
     Raises
     ------
@@ -210,30 +210,28 @@ def compare(
     for operation in chosen:
         for size in amounts:
             Collective(operation, 2, size)
-    tasks = [
-        (number, operation, size)
-        for operation in chosen
-        for number in range(len(systems))
-        for size in amounts
-    ]
+    # All sizes of one operation on one system run in one process, smallest first: what is kept from one size for
+    # the next then never depends on the number of processes.
+    tasks = [(number, operation, amounts) for operation in chosen for number in range(len(systems))]
     results: list[Result] = []
     failures: list[Failure] = []
-    few = len(tasks) <= FEW_RUNS
-    with _runner(systems, settings, 1 if few else workers) as runner:
-        for found in runner(_run, tasks):
-            if isinstance(found, Result):
-                results.append(found)
-            else:
-                failures.append(found)
-            progress(1)
+    few = len(tasks) * len(amounts) <= FEW_RUNS
+    with _runner(systems, settings, 1 if few else min(workers, len(tasks))) as runner:
+        for outcomes in runner(_run, tasks):
+            for outcome in outcomes:
+                if isinstance(outcome, Result):
+                    results.append(outcome)
+                else:
+                    failures.append(outcome)
+            progress(len(outcomes))
         if not results:
             first = failures[0]
             raise (InternalError if first.internal else TopoError)(first.message)
-        changes = list(_changes(results, chosen, amounts, names))
-        crossings = runner(_bisect, [(a, b, operation, low, high) for operation, a, b, low, high in changes])
+        changes = list(_changes(results, chosen, amounts))
+        crossings = runner(_bisect, [_search(results, change, names) for change in changes])
         crossovers = tuple(
-            Crossover(operation, names[a], names[b], size)
-            for (operation, a, b, _, _), size in zip(changes, crossings, strict=True)
+            Crossover(change.operation, change.below, change.above, size)
+            for change, size in zip(changes, crossings, strict=True)
         )
     return Comparison(
         contenders=tuple(map(contender, systems)),
@@ -251,6 +249,10 @@ def compare(
 # ------------------------------------------------------------------------------------------------- running
 
 Task = tuple[Any, ...]
+Recipe = tuple[str, int]
+"""An algorithm and its number of chunks."""
+Rival = tuple[int, tuple[Recipe, ...]]
+"""Number of a system, and what it may run."""
 
 
 class _Runner(Protocol):
@@ -285,8 +287,9 @@ def _runner(systems: Sequence[System], settings: Settings, workers: int) -> Iter
         return
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
+    from multiprocessing import active_children, get_context
 
+    others = set(active_children())
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker, (systems, settings))
 
     def elsewhere(work: Callable[..., Any], tasks: Iterable[Task]) -> Iterator[Any]:
@@ -296,36 +299,55 @@ def _runner(systems: Sequence[System], settings: Settings, workers: int) -> Iter
         yield elsewhere
     except BrokenProcessPool:
         raise TopoError("a worker process died, perhaps for want of memory", "run with one job") from None
+    except BaseException:
+        for child in set(active_children()) - others:
+            child.terminate()  # nobody waits for what they still compute
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _simulated(number: int, operation: str, size: float) -> Result:
+def _simulated(number: int, operation: str, size: float, recipe: Recipe | None = None) -> Result:
     assert _shared is not None
     systems, settings = _shared
     system = systems[number]
-    collective = Collective(operation, system.fabric.ranks, size)
+    algorithm, chunks = recipe or (settings.algorithm, None)
     return simulate(
-        system, collective, algorithm=settings.algorithm, ccl=settings.ccl, engine=settings.engine
+        system,
+        Collective(operation, system.fabric.ranks, size),
+        algorithm=algorithm,
+        chunks=chunks,
+        ccl=settings.ccl,
+        engine=settings.engine,
     )
 
 
-def _run(task: tuple[int, str, float]) -> Result | Failure:
-    number, operation, size = task
-    try:
-        return _simulated(number, operation, size)
-    except TopoError as problem:
-        assert _shared is not None
-        name = _shared[0][number].name
-        return Failure(name, operation, size, str(problem), isinstance(problem, InternalError))
+def _run(task: tuple[int, str, tuple[float, ...]]) -> list[Result | Failure]:
+    number, operation, sizes = task
+    assert _shared is not None
+    name = _shared[0][number].name
+    outcomes: list[Result | Failure] = []
+    for size in sizes:
+        try:
+            outcomes.append(_simulated(number, operation, size))
+        except TopoError as problem:
+            outcomes.append(Failure(name, operation, size, str(problem), isinstance(problem, InternalError)))
+    return outcomes
 
 
-def _bisect(task: tuple[int, int, str, float, float]) -> float:
-    """The size between ``low`` and ``high`` at which system ``b`` overtakes ``a``."""
-    a, b, operation, low, high = task
+def _bisect(task: tuple[str, float, float, Rival, Rival]) -> float:
+    """The size between two sizes at which one rival overtakes the other.
+
+    Each runs, in between, the faster of the algorithms that were its best at the two ends.
+    """
+    operation, low, high, below, above = task
     for _ in range(BISECTIONS):
         middle = math.sqrt(low * high)
-        if _simulated(a, operation, middle).time_s <= _simulated(b, operation, middle).time_s:
+        times = [
+            min(_simulated(number, operation, middle, recipe).time_s for recipe in recipes)
+            for number, recipes in (below, above)
+        ]
+        if times[0] <= times[1]:
             low = middle
         else:
             high = middle
@@ -340,18 +362,41 @@ def _ranking(results: Sequence[Result], operation: str, size: float) -> list[Res
     return sorted(found, key=lambda r: r.time_s)
 
 
+@dataclass(frozen=True)
+class _Change:
+    """Neighbouring sizes between which the winner changes."""
+
+    operation: str
+    below: str
+    above: str
+    low: float
+    high: float
+
+
 def _changes(
-    results: Sequence[Result], operations: Sequence[str], sizes: Sequence[float], names: Sequence[str]
-) -> Iterator[tuple[str, int, int, float, float]]:
-    """Neighbouring sizes between which the winner changes: (operation, winner, next winner, size, next size)."""
+    results: Sequence[Result], operations: Sequence[str], sizes: Sequence[float]
+) -> Iterator[_Change]:
     for operation in operations:
         for low, high in pairwise(sizes):
             here, there = _ranking(results, operation, low), _ranking(results, operation, high)
             if not here or not there or here[0].system == there[0].system:
                 continue
-            both = {r.system for r in here} & {r.system for r in there}
-            if here[0].system in both and there[0].system in both:
-                yield operation, names.index(here[0].system), names.index(there[0].system), low, high
+            if {here[0].system, there[0].system} <= {r.system for r in here} & {r.system for r in there}:
+                yield _Change(operation, here[0].system, there[0].system, low, high)
+
+
+def _search(results: Sequence[Result], change: _Change, names: Sequence[str]) -> Task:
+    """The task of finding a crossover: both rivals with their best algorithms at the two ends."""
+
+    def rival(name: str) -> Rival:
+        recipes = [
+            (r.algorithm, r.chunks)
+            for r in results
+            if (r.system, r.operation) == (name, change.operation) and r.bytes in (change.low, change.high)
+        ]
+        return names.index(name), tuple(dict.fromkeys(recipes))
+
+    return change.operation, change.low, change.high, rival(change.below), rival(change.above)
 
 
 def _spans(results: Sequence[Result], operations: Sequence[str], sizes: Sequence[float]) -> Iterator[Span]:
