@@ -7,7 +7,7 @@ whose latency or busiest link alone takes longer is left out, and a time at the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import simpy
@@ -32,6 +32,8 @@ AT_THE_BOUND = 1.0005
 NEAR_THE_BOUND = 1.02
 """The same for large groups, where every try costs."""
 WORTH_MORE_CHUNKS = 0.99
+SAFETY = 0.98
+"""Share of a known time that floors for smaller sizes are set at: contention may make a smaller run fare better."""
 NEXT_TO_NOTHING = 1e-12
 """Factor on all bytes that leaves latency alone."""
 KEPT_ROWS = 200_000
@@ -216,6 +218,7 @@ def best_chunks(
     options: Options,
     floor: float = 0.0,
     cutoff: float = np.inf,
+    history: History | None = None,
 ) -> Run:
     """The best number of chunks among powers of four, as long as more of them promise to help.
 
@@ -228,26 +231,70 @@ def best_chunks(
         A time that cannot be beaten; the search ends there.
     cutoff : float
         A time that has to be beaten.
+    history : History, optional
     """
     pipelines = algorithm.pipelines and may_cut(collective, CHUNK_COUNTS[0])
     ready = prepared(algorithm, collective, site, 1, options)
     floor = max(floor, ready.latency, ready.busy)
     if floor >= cutoff:
         return Run(ready, np.inf, 0)
+    history = history if history is not None else History()
     best = last = simulated(ready, options, np.inf if pipelines else cutoff)
+    reach = best.seconds
     if not pipelines:
+        history.note(best, collective.bytes, reach)
         return best
-    for chunks in CHUNK_COUNTS:
+    for chunks in history.chunk_counts(algorithm.name, collective.bytes):
         if best.seconds <= floor * AT_THE_BOUND or floor >= cutoff or not may_cut(collective, chunks):
             break
         run = simulated(prepared(algorithm, collective, site, chunks, options), options)
         endless = max(run.seconds - (last.seconds - run.seconds) / (chunks / last.prepared.chunks - 1), floor)
         if run.seconds < best.seconds:
             best = run
+        reach = min(reach, endless, run.seconds)
         if run.seconds >= last.seconds or endless >= cutoff or endless > WORTH_MORE_CHUNKS * run.seconds:
             break
         last = run
+    history.note(best, collective.bytes, reach)
     return best
+
+
+@dataclass(eq=False)
+class History:
+    """What ``auto`` learned at larger sizes of the same collective on the same site.
+
+    With a fixed schedule a smaller size takes at least its share of the larger one's time, and more chunks pay
+    less.  So, sizes taken from large to small, each algorithm comes with a floor, the last winner goes first, and
+    no more chunks are tried than were best before.
+
+    Parameters
+    ----------
+    times : dict
+        By algorithm: bytes, seconds and chunks of its best run so far.
+    winner : str
+    """
+
+    times: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    winner: str = ""
+
+    def floor(self, algorithm: str, size: float) -> float:
+        """Seconds that the algorithm takes at least at a size."""
+        known = self.times.get(algorithm)
+        if known is None or size > known[0] or known[1] == np.inf:
+            return 0.0
+        return known[1] * size / known[0]
+
+    def chunk_counts(self, algorithm: str, size: float) -> tuple[int, ...]:
+        """The numbers of chunks worth trying: those known best and the next lower one, or all."""
+        known = self.times.get(algorithm)
+        if known is None or size > known[0]:
+            return CHUNK_COUNTS
+        return tuple(chunks for chunks in CHUNK_COUNTS if chunks <= known[2])[-2:]
+
+    def note(self, run: Run, size: float, reach: float) -> None:
+        """Remember a run, and the time that more chunks might have reached."""
+        if reach < np.inf:
+            self.times[run.prepared.algorithm.name] = (size, reach * SAFETY, run.prepared.chunks)
 
 
 def may_cut(collective: Collective, chunks: int) -> bool:
@@ -275,7 +322,12 @@ def candidates(collective: Collective, site: Site) -> list[Algorithm]:
 
 
 def fastest(
-    collective: Collective, site: Site, options: Options, bound: Bound, chunks: int | None = None
+    collective: Collective,
+    site: Site,
+    options: Options,
+    bound: Bound,
+    chunks: int | None = None,
+    history: History | None = None,
 ) -> Run:
     """The fastest run of all algorithms that fit.
 
@@ -291,14 +343,15 @@ def fastest(
             raise AlgorithmError(
                 f"no algorithm pipelines {collective.operation} here", "leave the chunks out"
             )
+    history = history if history is not None else History()
     promises: list[tuple[float, float, Algorithm]] = []
     for entry in tries:
-        if entry.costly:
-            continue
-        if not affordable(build(entry.name, collective, site, chunks or 1), site):
+        if entry.costly or not affordable(build(entry.name, collective, site, chunks or 1), site):
             continue
         ready = prepared(entry, collective, site, chunks or 1, options)
-        promises.append((ready.latency + ready.busy, max(ready.latency, ready.busy), entry))
+        floor = max(ready.latency, ready.busy, history.floor(entry.name, collective.bytes))
+        promise = 0.0 if entry.name == history.winner else max(ready.latency + ready.busy, floor)
+        promises.append((promise, floor, entry))
     promises.sort(key=lambda promise: promise[0])
     enough = bound.seconds * (AT_THE_BOUND if collective.ranks <= LARGE_GROUP else NEAR_THE_BOUND)
     best: Run | None = None
@@ -307,7 +360,7 @@ def fastest(
         if floor >= cutoff:
             continue
         if chunks is None:
-            run = best_chunks(entry, collective, site, options, bound.seconds, cutoff)
+            run = best_chunks(entry, collective, site, options, bound.seconds, cutoff, history)
         else:
             run = simulated(prepared(entry, collective, site, chunks, options), options, cutoff)
         if run.seconds < cutoff:
@@ -316,6 +369,7 @@ def fastest(
             break
     if best is None:
         raise AlgorithmError(f"no algorithm finishes {collective.operation} on {site.fabric.name}")
+    history.winner = best.prepared.algorithm.name
     return best
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from topo.algorithms import Site
 from topo.bounds import Bound, lower_bound
-from topo.choose import Options, Run, compiled, fastest, named, timed
+from topo.choose import History, Options, Run, compiled, fastest, named, timed
 from topo.collective import Collective
 from topo.errors import CollectiveError, InternalError, NetworkError, nearest
 from topo.fabric import Fabric, IntArray
@@ -106,6 +106,7 @@ def simulate(
     ranks: IntArray | None = None,
     chunks: int | str | None = None,
     options: Options | None = None,
+    history: History | None = None,
 ) -> Result:
     """Simulate one collective.
 
@@ -124,6 +125,9 @@ def simulate(
     chunks : int or ``best``, optional
         Pieces to pipeline the data in.  By default ``auto`` finds the best number and a named algorithm takes 1.
     options : Options, optional
+    history : History, optional
+        Lets ``auto`` learn from larger sizes of the same collective on the same system: give the same one while
+        sizes fall.
 
     Raises
     ------
@@ -152,7 +156,7 @@ def simulate(
         raise CollectiveError(f"chunks {chunks!r} is no number", "give a whole number, or best")
     number = chunks if isinstance(chunks, int) else None
     if algorithm == "auto":
-        run = fastest(collective, site, options, bound, number)
+        run = fastest(collective, site, options, bound, number, history)
     else:
         run = named(algorithm, collective, site, options, 1 if chunks is None else number)
     require_bound(
