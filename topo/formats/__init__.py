@@ -1,0 +1,1 @@
+"""Formats: what others wrote, read; what we made, written for others."""
