@@ -16,6 +16,7 @@ from topo.collective import Collective
 from topo.errors import BoundError
 
 _SIMPLE = ("ports", "cut", "partition", "exact-cut", "capacity", "latency")
+_DECISIVE = {"all-reduce": "all-reduce-lp", "all-to-all": "all-to-all-lp"}
 _SAME = 1e-9
 
 _Attempt = Callable[[Collective, Group], Bound]
@@ -48,7 +49,9 @@ def bounds_with_exact(collective: Collective, group: Group) -> list[Bound]:
             data=simpler[0].data | {"simpler": simpler[0].kind, "program": top.data},
             lengths=simpler[0].lengths,
         )
-    notes: dict[str, Any] = {"exact": best[0].data.get("exact", any(bound.data["exact"] for bound in found))}
+    # Of an all-reduce the best of all cuts is a bound like others, and only the program is exact.
+    decisive = [bound for bound in found if bound.kind == _DECISIVE.get(collective.operation, "exact-cut")]
+    notes: dict[str, Any] = {"exact": any(bound.data["exact"] for bound in decisive)}
     reasons = [*problems, *(bound.data["why"] for bound in best[:1] if "why" in bound.data)]
     if reasons:
         notes["why"] = "; ".join(reasons)

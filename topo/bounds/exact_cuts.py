@@ -181,7 +181,10 @@ def _least_cut(collective: Collective, group: Group, whole: Whole) -> tuple[Bool
     """The node set of least capacity out that the operation must leave."""
     fabric, op = group.fabric, collective.operation
     root = int(group.nodes[collective.root])
-    others: Sequence[int] = [int(node) for node in group.nodes if node != root]
+    # Ranks that a symmetry exchanges while the root stays have equal cuts.
+    orbit = symmetry_of(group).stabiliser(root).node[group.nodes]
+    one_each = group.nodes[np.unique(orbit, return_index=True)[1]]
+    others: Sequence[int] = [int(node) for node in one_each if node != root]
     if op == "send-recv":
         others = [int(group.nodes[collective.peer])]
     _afford(group, len(others) * len(_directions(fabric, op)))
