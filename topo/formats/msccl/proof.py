@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from topo.errors import ScheduleError
 from topo.formats.msccl.order import Order, ordered
-from topo.formats.msccl.program import RECEIVING, REDUCING, MscclProgram, Place, Step
+from topo.formats.msccl.program import RECEIVING, MscclProgram, Place, Step
 
 
 def proved(program: MscclProgram) -> MscclProgram:
@@ -28,13 +28,15 @@ def proved(program: MscclProgram) -> MscclProgram:
     return program
 
 
+Value = tuple[int, int]
+"""What a place holds: a chunk of the input buffers, and the ranks whose contribution to it is there, as bits."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Contents:
-    """What every place holds at the end: a set of contributions, as bits ``rank * chunks + chunk``."""
+    """What every place holds at the end, and the step that wrote it."""
 
-    held: dict[tuple[int, Place], int]
-    chunks: int
-    """Input chunks of a rank."""
+    held: dict[tuple[int, Place], Value]
     writer: dict[tuple[int, Place], Step]
 
 
@@ -43,100 +45,90 @@ def _inputs(program: MscclProgram) -> int:
 
 
 def _executed(program: MscclProgram, order: Order) -> _Contents:
-    chunks = _inputs(program)
-    held: dict[tuple[int, Place], int] = {}
+    held: dict[tuple[int, Place], Value] = {}
     writer: dict[tuple[int, Place], Step] = {}
     for gpu in range(program.ranks):
-        for chunk in range(chunks):
-            held[gpu, program.home(gpu, Place("i", chunk))] = 1 << (gpu * chunks + chunk)
-    sent: dict[int, list[int]] = {}
+        for chunk in range(_inputs(program)):
+            held[gpu, program.home(gpu, Place("i", chunk))] = (chunk, 1 << gpu)
+    sent: dict[int, list[Value]] = {}
     for number in order.sequence:
         step = order.steps[number]
-        values = [0] * step.count
+        terms = [[_read(program, held, step, place) for place in step.reads]] if step.reads else []
         if step.type in RECEIVING:
-            values = sent[order.sent_by[number]]
-        if step.reads:
-            own = [_read(program, held, step, place) for place in step.reads]
-            values = [_sum(step, one, two) for one, two in zip(values, own, strict=True)]
+            terms.append(sent[order.sent_by[number]])
         if step.type == "re":
-            before = [_read(program, held, step, place) for place in step.writes]
-            values = [_sum(step, one, two) for one, two in zip(values, before, strict=True)]
+            terms.append([_read(program, held, step, place) for place in step.writes])
+        values = terms[0] if terms else []
+        for more in terms[1:]:
+            values = [_sum(step, one, two) for one, two in zip(values, more, strict=True)]
         for place, value in zip(step.writes, values, strict=False):
             held[step.gpu, program.home(step.gpu, place)] = value
             writer[step.gpu, program.home(step.gpu, place)] = step
         sent[number] = values
-    return _Contents(held, chunks, writer)
+    return _Contents(held, writer)
 
 
-def _read(program: MscclProgram, held: dict[tuple[int, Place], int], step: Step, place: Place) -> int:
-    value = held.get((step.gpu, program.home(step.gpu, place)), 0)
-    if not value:
+def _read(program: MscclProgram, held: dict[tuple[int, Place], Value], step: Step, place: Place) -> Value:
+    value = held.get((step.gpu, program.home(step.gpu, place)))
+    if value is None:
         raise ScheduleError(f"{step} reads {place}, which holds nothing yet")
     return value
 
 
-def _sum(step: Step, one: int, two: int) -> int:
-    if one & two and step.type in REDUCING:
-        raise ScheduleError(f"{step} reduces a contribution twice")
-    return one | two
+def _sum(step: Step, one: Value, two: Value) -> Value:
+    if one[0] != two[0]:
+        raise ScheduleError(f"{step} adds chunk {two[0]} to chunk {one[0]}")
+    if one[1] & two[1]:
+        rank = (one[1] & two[1]).bit_length() - 1
+        raise ScheduleError(f"{step} reduces the contribution of gpu {rank} to chunk {one[0]} twice")
+    return one[0], one[1] | two[1]
 
 
 def _root(program: MscclProgram, contents: _Contents) -> int:
     """Whose input a broadcast spreads, or where a reduction ends."""
-    chunks = contents.chunks
+    first = [contents.held.get((g, program.home(g, Place("o", 0))), (0, 0))[1] for g in range(program.ranks)]
     if program.operation == "broadcast":
-        for gpu in range(program.ranks):
-            value = contents.held.get((gpu, program.home(gpu, Place("o", 0))), 0)
-            origin = (value.bit_length() - 1) // chunks
-            if value and origin != gpu:
-                return origin
-        return 0
-    full = sum(1 << (rank * chunks) for rank in range(program.ranks))
-    ends = [g for g in range(program.ranks) if contents.held.get((g, program.home(g, Place("o", 0)))) == full]
-    return ends[0] if ends else 0
+        foreign = [ranks.bit_length() - 1 for gpu, ranks in enumerate(first) if ranks and ranks != 1 << gpu]
+        return foreign[0] if foreign else 0
+    return max(range(program.ranks), key=lambda gpu: first[gpu].bit_count())
 
 
-def _required(program: MscclProgram, chunks: int) -> dict[tuple[int, int], int]:
-    """Contributions that each output chunk (gpu, offset) must hold."""
+def _required(program: MscclProgram) -> dict[tuple[int, int], Value]:
+    """What each output chunk (gpu, offset) must hold."""
     ranks, share = range(program.ranks), program.share
-
-    def one(rank: int, chunk: int) -> int:
-        return 1 << (rank * chunks + chunk)
-
-    def everyone(chunk: int) -> int:
-        return sum(one(rank, chunk) for rank in ranks)
-
+    everyone = (1 << program.ranks) - 1
     if program.operation == "all-gather":
-        return {(d, r * share + j): one(r, j) for d in ranks for r in ranks for j in range(share)}
+        return {(d, r * share + j): (j, 1 << r) for d in ranks for r in ranks for j in range(share)}
     if program.operation == "all-to-all":
-        return {(d, r * share + j): one(r, d * share + j) for d in ranks for r in ranks for j in range(share)}
+        return {(d, r * share + j): (d * share + j, 1 << r) for d in ranks for r in ranks for j in range(share)}
     if program.operation == "reduce-scatter":
-        return {(d, j): everyone(d * share + j) for d in ranks for j in range(share)}
+        return {(d, j): (d * share + j, everyone) for d in ranks for j in range(share)}
     if program.operation == "broadcast":
-        return {(d, j): one(program.root, j) for d in ranks for j in range(chunks)}
-    if program.operation == "reduce":
-        return {(program.root, j): everyone(j) for j in range(chunks)}
-    return {(d, j): everyone(j) for d in ranks for j in range(chunks)}
+        return {(d, j): (j, 1 << program.root) for d in ranks for j in range(share)}
+    ends = [program.root] if program.operation == "reduce" else ranks
+    return {(d, j): (j, everyone) for d in ends for j in range(share)}
 
 
 def _require_result(program: MscclProgram, contents: _Contents) -> None:
-    chunks = contents.chunks
-    for (gpu, offset), need in _required(program, chunks).items():
+    for (gpu, offset), (chunk, ranks) in _required(program).items():
         home = program.home(gpu, Place("o", offset))
-        value = contents.held.get((gpu, home), 0)
-        if value == need:
+        held = contents.held.get((gpu, home))
+        if held == (chunk, ranks):
             continue
         last = contents.writer.get((gpu, home))
         written = f"last written by {last}" if last else f"gpu {gpu} never writes it"
-        lacking = need & ~value
-        if lacking:
-            rank, chunk = divmod(lacking.bit_length() - 1, chunks)
-            what = f"lacks the contribution of gpu {rank} chunk {chunk}"
-            what += f" ({(value & need).bit_count()} of {need.bit_count()} there)"
+        if held is None:
+            what = "holds nothing"
+        elif held[0] != chunk or not held[1] & ranks:
+            what = f"holds chunk {held[0]} of gpu {held[1].bit_length() - 1} instead of chunk {chunk} of gpu "
+            what += str(ranks.bit_length() - 1) if ranks.bit_count() == 1 else "0 and the others"
+        elif ranks & ~held[1]:
+            lacking = (ranks & ~held[1]).bit_length() - 1
+            what = f"is not fully reduced: it lacks the contribution of gpu {lacking}"
+            what += f" ({(held[1] & ranks).bit_count()} of {ranks.bit_count()} there)"
         else:
-            rank, chunk = divmod((value & ~need).bit_length() - 1, chunks)
-            what = f"also holds gpu {rank} chunk {chunk}, which does not belong there"
-        raise ScheduleError(f"at the end gpu {gpu} o[{offset}] {what}; {written}")
+            what = f"also holds the contribution of gpu {(held[1] & ~ranks).bit_length() - 1}"
+        raise ScheduleError(f"at the end chunk o[{offset}] of gpu {gpu} {what}; {written}")
 
 
 def _require_order(program: MscclProgram, order: Order) -> None:

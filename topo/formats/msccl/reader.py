@@ -29,6 +29,8 @@ from topo.formats.msccl.program import (
 
 LARGEST = 256 * 2**20
 """Bytes of the largest file that is read."""
+MOST_PLACES = 1 << 20
+"""Chunks times GPUs of the largest program that is read."""
 WANTED = "give the path of an MSCCL XML file"
 PROTOCOLS = ("Simple", "LL", "LL128")
 BUFFERS = ("i", "o", "s")
@@ -91,22 +93,20 @@ class _Attributes:
     def __init__(self, element: Any, where: str) -> None:
         self.element, self.where = element, where
 
-    def text(self, *names: str, default: str | None = None) -> str:
-        for name in names:
-            if name in self.element.attrib:
-                return str(self.element.attrib[name])
-        if default is not None:
-            return default
-        raise ScheduleError(f"{self.where} has no attribute {names[0]}")
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.element.attrib.get(name, default)
+        if value is None:
+            raise ScheduleError(f"{self.where} has no attribute {name}")
+        return str(value)
 
-    def number(self, *names: str, default: int | None = None, low: int = 0) -> int:
-        text = self.text(*names, default=None if default is None else str(default))
+    def number(self, name: str, default: int | None = None, low: int = 0) -> int:
+        text = self.text(name, None if default is None else str(default))
         try:
             value = int(text)
         except ValueError:
-            raise ScheduleError(f"{self.where}: {names[0]}={text!r} is not a whole number") from None
+            raise ScheduleError(f"{self.where}: {name}={text!r} is not a whole number") from None
         if value < low:
-            raise ScheduleError(f"{self.where}: {names[0]}={value} is too small", f"give {low} or more")
+            raise ScheduleError(f"{self.where}: {name}={value} is too small", f"give {low} or more")
         return value
 
     def word(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
@@ -149,6 +149,10 @@ def _program(root: Any, name: str) -> MscclProgram:
         raise ScheduleError(
             f"{name}: {program.chunks} chunks cannot be shared evenly among {ranks} GPUs",
             "nchunksperloop is a multiple of ngpus for this collective",
+        )
+    if ranks * program.chunks > MOST_PLACES:
+        raise AlgorithmError(
+            f"{name}: {program.chunks} chunks on {ranks} GPUs are too many to prove", f"at most {MOST_PLACES} in all"
         )
     if program.root >= ranks:
         raise ScheduleError(f"{name}: root {program.root} is not among {ranks} GPUs")
@@ -200,7 +204,7 @@ def _block(element: Any, gpu: int, ranks: int) -> Block:
 
 def _step(element: Any, gpu: int, block: int, position: int) -> Step:
     attributes = _Attributes(element, f"gpu {gpu} tb {block} step {position}")
-    number = attributes.number("step", "s")
+    number = attributes.number("s" if "s" in element.attrib else "step")
     attributes.where = f"gpu {gpu} tb {block} step {number}"
     kind = attributes.word("type", TYPES)
     blocks = attributes.number("depid", default=NOWHERE, low=NOWHERE)
@@ -240,10 +244,11 @@ def _check_block(program: MscclProgram, gpu: Gpu, block: Block) -> None:
         for kind, peer, name in ((SENDING, block.send, "send"), (RECEIVING, block.receive, "recv")):
             if step.type in kind and peer == NOWHERE:
                 raise ScheduleError(f"{step}: a {step.type} but the thread block has no {name} peer")
-        for place in (*step.reads, *step.writes):
-            if place.offset >= size[place.buffer]:
+        for place in (step.source, step.target):
+            if place is not None and place.offset + step.count > size[place.buffer]:
+                first = Place(place.buffer, max(place.offset, size[place.buffer]))
                 raise ScheduleError(
-                    f"{step}: chunk {place} is out of range", f"buffer {place.buffer} has {size[place.buffer]} chunks"
+                    f"{step}: chunk {first} is out of range", f"buffer {place.buffer} has {size[place.buffer]} chunks"
                 )
         if step.after is not None:
             other, number = step.after
