@@ -1,6 +1,7 @@
 """Algorithms: functions from a Collective and its site on a Fabric to a Schedule, one family a file."""
 
 from topo.algorithms import (
+    birkhoff,
     blueconnect,
     bruck,
     bucket,
@@ -9,13 +10,16 @@ from topo.algorithms import (
     dissemination,
     double_tree,
     doubling,
+    forest,
     hierarchical,
     multi_rail,
+    multi_ring,
     nvls,
     pat,
     ring,
     scatter_allgather,
     swing,
+    synthesised,
     trees,
     twisted,
     wafer,
@@ -46,6 +50,7 @@ __all__ = [
     "with_variants",
 ]
 FAMILIES = (
+    birkhoff,
     ring,
     bucket,
     hierarchical,
@@ -61,7 +66,10 @@ FAMILIES = (
     wafer,
     blueconnect,
     multi_rail,
+    multi_ring,
     double_tree,
     scatter_allgather,
     dissemination,
+    forest,
+    synthesised,
 )

@@ -1,69 +1,21 @@
-"""Minimum cuts between roots and ranks, by scipy's integer maximum flow."""
+"""Minimum cuts between roots and ranks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from topo.bounds.maxflow import MOST, Network
 from topo.errors import InternalError
 from topo.fabric import BoolArray, IntArray
 
-MOST = 2**31 - 1
-"""scipy's maximum_flow counts in 32-bit integers."""
 
-
-@dataclass(frozen=True, eq=False)
-class FlowGraph:
-    """A capacitated graph ready for many maximum flows.
-
-    Parameters
-    ----------
-    capacity : int array [nodes, nodes]
-    """
-
-    capacity: IntArray
-
-    def _matrix(self) -> object:
-        from scipy.sparse import csr_array
-
-        if self.capacity.sum() > MOST:
-            raise InternalError("capacities beyond 32 bits; the network was to keep them small")
-        return csr_array(self.capacity.astype(np.int32))
-
-    def flows(self, source: int, sinks: list[int], enough: int) -> list[tuple[int, BoolArray | None]]:
-        """Maximum flow from a node to each of others, and where it is not enough a cut that limits it.
-
-        Returns
-        -------
-        list of (flow value, None or the nodes on the source's side of a minimum cut)
-        """
-        from scipy.sparse.csgraph import breadth_first_order, maximum_flow
-
-        graph = self._matrix()
-        found: list[tuple[int, BoolArray | None]] = []
-        for sink in sinks:
-            result = maximum_flow(graph, source, sink)
-            value = int(result.flow_value)
-            if value >= enough:
-                found.append((value, None))
-                continue
-            residual = graph - result.flow
-            residual.data = (residual.data > 0).astype(np.int32)
-            residual.eliminate_zeros()
-            inside = np.zeros(len(self.capacity), dtype=bool)
-            inside[breadth_first_order(residual, source, return_predecessors=False)] = True
-            found.append((value, inside))
-        return found
-
-
-def with_roots(capacity: IntArray, weights: IntArray) -> IntArray:
-    """The capacities and one more node, the last, that feeds every rank its weight."""
-    size = len(capacity)
-    grown = np.zeros((size + 1, size + 1), dtype=np.int64)
-    grown[:size, :size] = capacity
-    grown[size, : len(weights)] = weights
-    return grown
+def fed(capacity: IntArray, nodes: IntArray, feed: IntArray) -> Network:
+    """A flow network that feeds some nodes of a table of capacities [nodes, nodes]."""
+    source, target = np.nonzero(capacity)
+    units = capacity[source, target]
+    if max(int(units.sum()), int(feed.sum())) > MOST:
+        raise InternalError("capacities beyond 32 bits; the network was to keep them small")
+    return Network(len(capacity), source, target, units, nodes, feed)
 
 
 def lacking(capacity: IntArray, weights: IntArray) -> list[BoolArray]:
@@ -78,9 +30,10 @@ def lacking(capacity: IntArray, weights: IntArray) -> list[BoolArray]:
         Node sets, each with a rank outside it, whose roots weigh more than the capacity that leaves; one for
         every rank that is not sent everything.
     """
-    members, total = len(weights), int(weights.sum())
-    flows = FlowGraph(with_roots(capacity, weights)).flows(len(capacity), list(range(members)), total)
-    return [inside[:-1] for _, inside in flows if inside is not None]
+    roots = np.flatnonzero(weights)
+    network = fed(capacity, roots, weights[roots])
+    cuts = [network.cut_below(rank) for rank in range(len(weights))]
+    return [inside for inside in cuts if inside is not None]
 
 
 def leaving(capacity: IntArray, inside: BoolArray) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from topo.algorithms.synthesis.cuts import FlowGraph
+from topo.algorithms.synthesis.cuts import fed
 from topo.errors import InternalError
 from topo.fabric import BoolArray, IntArray
 
@@ -209,5 +209,6 @@ def _room(
     for i, other in enumerate(wide):
         grown[giver, members + i] = other.count
         grown[members + i, :members][other.reached] = other.count  # no more can come in
-    ((value, cut),) = FlowGraph(grown).flows(giver, [taker], promised + wanted)
-    return value - promised, cut
+    network = fed(grown, np.asarray([giver]), np.asarray([promised + wanted]))
+    room = network.flow(taker) - promised
+    return room, network.side() if room <= 0 else None

@@ -10,8 +10,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from topo.algorithms.synthesis.cuts import MOST, lacking, leaving
+from topo.algorithms.synthesis.cuts import lacking, leaving
 from topo.algorithms.synthesis.network import Network
+from topo.bounds.maxflow import MOST
 from topo.fabric import BoolArray, FloatArray, IntArray
 
 CLOSE = 1e-7
