@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any, Protocol
 
+from topo.choose import History
 from topo.collective import Collective
 from topo.describe import port_bandwidths
 from topo.errors import CollectiveError, InternalError, TopoError
@@ -108,20 +109,25 @@ class Span:
 
 @dataclass(frozen=True)
 class Crossover:
-    """The size at which one system overtakes another as the fastest.
+    """The size at which one system overtakes another.
 
     Parameters
     ----------
     operation : str
     below, above : str
-        Fastest below and above that size.
+        The faster of the two below and above that size.
     bytes : float
+        Searched by further runs where the fastest system changes; elsewhere interpolated between the two sizes
+        around it, times and sizes taken as powers of each other.
+    fastest : bool
+        Whether the two are the fastest of all.
     """
 
     operation: str
     below: str
     above: str
     bytes: float
+    fastest: bool
 
 
 @dataclass(frozen=True)
@@ -210,7 +216,7 @@ def compare(
     for operation in chosen:
         for size in amounts:
             Collective(operation, 2, size)
-    # All sizes of one operation on one system run in one process, smallest first: what is kept from one size for
+    # All sizes of one operation on one system run in one process, largest first: what is learned at one size for
     # the next then never depends on the number of processes.
     tasks = [(number, operation, amounts) for operation in chosen for number in range(len(systems))]
     results: list[Result] = []
@@ -227,11 +233,24 @@ def compare(
         if not results:
             first = failures[0]
             raise (InternalError if first.internal else TopoError)(first.message)
-        changes = list(_changes(results, chosen, amounts))
-        crossings = runner(_bisect, [_search(results, change, names) for change in changes])
+        changes = list(_changes(results, chosen, amounts, names))
+        searched = [change for change in changes if change.fastest]
+        exact = dict(
+            zip(
+                searched,
+                runner(_bisect, [_search(results, change, names) for change in searched]),
+                strict=True,
+            )
+        )
         crossovers = tuple(
-            Crossover(change.operation, change.below, change.above, size)
-            for change, size in zip(changes, crossings, strict=True)
+            Crossover(
+                change.operation,
+                change.below,
+                change.above,
+                exact.get(change, change.between),
+                change.fastest,
+            )
+            for change in changes
         )
     return Comparison(
         contenders=tuple(map(contender, systems)),
@@ -307,7 +326,9 @@ def _runner(systems: Sequence[System], settings: Settings, workers: int) -> Iter
         pool.shutdown(cancel_futures=True)
 
 
-def _simulated(number: int, operation: str, size: float, recipe: Recipe | None = None) -> Result:
+def _simulated(
+    number: int, operation: str, size: float, recipe: Recipe | None = None, history: History | None = None
+) -> Result:
     assert _shared is not None
     systems, settings = _shared
     system = systems[number]
@@ -319,6 +340,7 @@ def _simulated(number: int, operation: str, size: float, recipe: Recipe | None =
         chunks=chunks,
         ccl=settings.ccl,
         engine=settings.engine,
+        history=history,
     )
 
 
@@ -327,12 +349,13 @@ def _run(task: tuple[int, str, tuple[float, ...]]) -> list[Result | Failure]:
     assert _shared is not None
     name = _shared[0][number].name
     outcomes: list[Result | Failure] = []
-    for size in sizes:
+    history = History()
+    for size in reversed(sizes):
         try:
-            outcomes.append(_simulated(number, operation, size))
+            outcomes.append(_simulated(number, operation, size, history=history))
         except TopoError as problem:
             outcomes.append(Failure(name, operation, size, str(problem), isinstance(problem, InternalError)))
-    return outcomes
+    return outcomes[::-1]
 
 
 def _bisect(task: tuple[str, float, float, Rival, Rival]) -> float:
@@ -364,25 +387,32 @@ def _ranking(results: Sequence[Result], operation: str, size: float) -> list[Res
 
 @dataclass(frozen=True)
 class _Change:
-    """Neighbouring sizes between which the winner changes."""
+    """Neighbouring sizes between which the order of two systems changes, and a size interpolated between them."""
 
     operation: str
     below: str
     above: str
     low: float
     high: float
+    between: float
+    fastest: bool
 
 
 def _changes(
-    results: Sequence[Result], operations: Sequence[str], sizes: Sequence[float]
+    results: Sequence[Result], operations: Sequence[str], sizes: Sequence[float], names: Sequence[str]
 ) -> Iterator[_Change]:
     for operation in operations:
         for low, high in pairwise(sizes):
             here, there = _ranking(results, operation, low), _ranking(results, operation, high)
-            if not here or not there or here[0].system == there[0].system:
-                continue
-            if {here[0].system, there[0].system} <= {r.system for r in here} & {r.system for r in there}:
-                yield _Change(operation, here[0].system, there[0].system, low, high)
+            before, after = ({r.system: r.time_s for r in ranking} for ranking in (here, there))
+            for a, b in permutations((name for name in names if name in before and name in after), 2):
+                # How far a is ahead at the low end, and b at the high end, as logarithms.
+                ahead, behind = math.log(before[b] / before[a]), math.log(after[a] / after[b])
+                if ahead <= 0 or behind <= 0 or max(ahead, behind) < math.log(LEVEL):
+                    continue
+                between = low * (high / low) ** (ahead / (ahead + behind))
+                fastest = (here[0].system, there[0].system) == (a, b)
+                yield _Change(operation, a, b, low, high, between, fastest)
 
 
 def _search(results: Sequence[Result], change: _Change, names: Sequence[str]) -> Task:

@@ -10,6 +10,7 @@ import topo
 from topo import compare as comparing
 from topo.compare import Comparison, Settings, compare
 from topo.errors import CollectiveError, InternalError, TopoError
+from topo.report.summary import summary
 from topo.results import Result
 from topo.system import System
 
@@ -48,6 +49,17 @@ def test_the_crossover_is_where_both_take_equally_long() -> None:
     size = 2 * (10e-6 - 100e-9) / (7 / 8 * (1 / 10e9 - 1 / 100e9))
     assert one.bytes == pytest.approx(size, rel=0.02)
     assert (one.below, one.above) == (SLOW, FAST)
+
+
+def test_orders_that_change_further_back_are_interpolated() -> None:
+    best = "switch:8,bandwidth=1TB/s,latency=50ns"
+    found = compare(systems(best, SLOW, FAST), ["all-gather"], SIZES, settings=Settings(algorithm="direct"))
+    assert [span.winner for span in found.spans] == [best]
+    (one,) = found.crossovers
+    assert (one.below, one.above, one.fastest) == (SLOW, FAST, False)
+    assert one.bytes == pytest.approx(2 * 9.9e-6 / (7 / 8 * (1 / 10e9 - 1 / 100e9)), rel=0.1)
+    (_, _, _, behind) = summary(found)["all-gather"]
+    assert behind.startswith(f"Further back {FAST} overtakes {SLOW} near 2")
 
 
 def test_spans_cover_all_sizes_and_say_by_how_much() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SYSTEMS = ("gb200-nvl72", "tpu-v4:4x4x4", "trn2-ultra", "wse3,blocks=8x8", "dgx-h100*8")
 OPERATIONS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all")
-SIZES = "1KiB..4GiB"
+SIZES = "1KiB..4GiB*4"
 OUTPUT = "results/compare"
 SHORT = 60
 """As many rows of nccl-tests' columns fit a terminal; more are written to the output folder only."""
@@ -37,7 +37,7 @@ Examples:
     help=f"A system; give it once for each.  [default: {' '.join(SYSTEMS)}]",
 )
 @click.option(
-    "--sizes", default=SIZES, show_default=True, metavar="SIZES", help="Doubling; or 1KiB..4GiB*4; or a list."
+    "--sizes", default=SIZES, show_default=True, metavar="SIZES", help="Steps of 4; or 1KiB..4GiB, doubling; or a list."
 )
 @click.option(
     "--algorithm", default="auto", show_default=True, metavar="NAME", help="auto: each system its fastest."

@@ -10,8 +10,9 @@ from topo.report.blocks import of_bound, percent
 from topo.results import Result
 from topo.units import format_bandwidth, format_bytes, format_time
 
+_AT_THE_BOUND = 0.9995
 _NEAR = 0.9
-"""Share of the bound from which on nothing needs an explanation."""
+"""Shares of the bound: as good as there, and near enough to need no explanation."""
 
 
 def summary(comparison: Comparison) -> dict[str, list[str]]:
@@ -51,6 +52,10 @@ def _operation(comparison: Comparison, operation: str) -> list[str]:
     if len(comparison.contenders) > 1:
         for size in dict.fromkeys((sizes[0], sizes[-1])):
             sentences.append(_order(comparison.at(operation, size), size))
+    behind = [c for c in comparison.crossovers if c.operation == operation and not c.fastest]
+    if behind:
+        parts = [f"{c.above} overtakes {c.below} near {_size(c.bytes)}" for c in behind]
+        sentences.append(f"Further back {listing(parts)}.")
     return sentences
 
 
@@ -129,28 +134,29 @@ def _limits(comparison: Comparison, contender: Contender) -> list[str]:
             latency.append((operation, max(ruled)))
     if not large:
         return []
-    lines = [f"{contender.name}, large sizes: {'; '.join(_by_bottleneck(large))}."]
+    lines = [f"{contender.name} at {format_bytes(large[0].bytes)}: {'; '.join(_by_bottleneck(large))}."]
     if latency:
-        lines.append(f"{contender.name}, small sizes: latency is over half of the time of {_until(latency)}.")
+        lines.append(f"{contender.name}: latency is over half of the time of {_until(latency)}.")
     return lines
 
 
 def _by_bottleneck(results: Iterable[Result]) -> list[str]:
-    groups: dict[str, list[Result]] = {}
+    """Operations by what limits them, and how near the bound they come."""
+    groups: dict[str, dict[str, list[str]]] = {}
     for result in results:
-        groups.setdefault(result.bottleneck.rpartition(",")[0] or result.bottleneck, []).append(result)
-    texts = []
-    for where, found in groups.items():
-        busy = listing(
-            [f"{r.operation} ({percent(r.bottleneck_utilisation)} busy, {_near(r)})" for r in found]
-        )
-        texts.append(f"{where} in {busy}")
-    return texts
+        where = result.bottleneck.rpartition(",")[0] or result.bottleneck
+        groups.setdefault(where, {}).setdefault(_near(result), []).append(result.operation)
+    return [
+        f"{where} in {listing([f'{listing(operations)} ({words})' for words, operations in found.items()])}"
+        for where, found in groups.items()
+    ]
 
 
 def _near(result: Result) -> str:
     """How near the bound a result is and, where it is far, what its time consists of."""
     share = result.bound_s / result.time_s if result.time_s > 0 else 1.0
+    if share > _AT_THE_BOUND:
+        return "no algorithm can be faster"
     if share > _NEAR:
         return of_bound(result)
     parts = {"latency": result.latency_s, "contention": result.contention_s}
@@ -188,19 +194,22 @@ def _fairness(comparison: Comparison) -> list[str]:
             lines.append(
                 f"An accelerator of {c.name} is one of {c.accelerators} blocks of a single wafer, not a package."
             )
+    if (comparison.settings.ccl or "ideal") == "ideal":
+        lines.append(
+            "The ideal library adds nothing to the fabric's own limit: no launch, no protocol; software makes "
+            "small sizes slower than here."
+        )
+    lines.append(f"Bus bandwidth at {format_bytes(size)} as a share of what one accelerator can send:")
     for c in contenders:
         shares = [
-            f"{operation} {percent(found.busbw_Bps / c.send_Bps)}"
+            f"{r.operation} {percent(r.busbw_Bps / c.send_Bps)}"
             for operation in comparison.operations
-            if (found := next((r for r in comparison.of(operation, c.name) if r.bytes == size), None))
-            is not None
+            for r in comparison.of(operation, c.name)
+            if r.bytes == size
         ]
         if shares:
-            lines.append(
-                f"Per accelerator {c.name} can send {_ports(c)}; its bus bandwidth at {format_bytes(size)} is of "
-                f"that: {', '.join(shares)}."
-            )
-    if any(r.busbw_Bps > 1.005 * _send(comparison, r) for r in comparison.results):
+            lines.append(f"  {c.name}, {c.accelerators:,} x {_ports(c)}: {', '.join(shares)}.")
+    if any(r.bytes == size and r.busbw_Bps > 1.005 * _send(comparison, r) for r in comparison.results):
         lines.append("Shares above 100 % come from switches that add and copy data on its way.")
     return lines
 

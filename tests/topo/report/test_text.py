@@ -100,7 +100,7 @@ def test_the_summary_names_winners_factors_and_crossovers(comparison: Comparison
     assert "link gpu0 -> switch0 and 15 like it" in limits
     assert "latency is over half of the time of" in limits
     fair = " ".join(found["Reading it fairly"])
-    assert f"{SLOW} can send 10GB/s" in fair and f"{FAST} can send 100GB/s" in fair
+    assert f"{SLOW}, 8 x 10GB/s: all-gather " in fair and f"{FAST}, 8 x 100GB/s: all-gather " in fair
 
 
 def test_level_systems_are_called_level() -> None:
