@@ -18,7 +18,7 @@ from topo.algorithms.exchange import Round, add_rounds, ahead, time_reversed
 from topo.algorithms.homes import star
 from topo.algorithms.parameters import whole
 from topo.algorithms.registry import Site, algorithm
-from topo.algorithms.ring import ring_order
+from topo.algorithms.ring import walk_order
 from topo.collective import Collective, cut
 from topo.errors import AlgorithmError
 from topo.fabric import IntArray
@@ -54,7 +54,7 @@ def _following(n: int, count: int, chunk_of: Callable[[IntArray], IntArray] | No
 
 def _all_to_all(collective: Collective, site: Site, radix: int) -> Schedule:
     n = collective.ranks
-    order = ring_order(site)
+    order = walk_order(site)
     builder = ScheduleBuilder(collective, "bruck", partial(cut_blocks, collective), f"radix {radix}")
     blocks = collective.blocks()[np.ix_(order, order)]
     place = np.arange(n)
@@ -133,7 +133,7 @@ def bruck(collective: Collective, site: Site, chunks: int, *, radix: int) -> Sch
         raise AlgorithmError(
             f"bruck:radix={radix} does not do {collective.operation}", "only all-to-all has a radix"
         )
-    order = ring_order(site)
+    order = walk_order(site)
     builder = ScheduleBuilder(collective, "bruck", partial(cut, collective))
     rounds = gather_rounds(order, partial(np.take, order))
     share = collective.bytes / collective.ranks

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.homes import full_mesh, star
 from topo.algorithms.invariance import PairChunks, add_by_shift, all_shifts, shift_grid
 from topo.algorithms.registry import Site, algorithm
 from topo.collective import Chunks, Collective, cut
@@ -31,8 +32,25 @@ def block(ranks: int) -> PairChunks:
     return lambda source, target: one_each(source * ranks + target)
 
 
+def _time(collective: Collective, site: Site, chunks: int) -> float | None:
+    """On a star and on a full mesh, whose ranks have a link for each peer."""
+    port, link, n = star(site), full_mesh(site), collective.ranks
+    path = port or link
+    if path is None or collective.matrix is not None:
+        return None
+    streams = n - 1 if port else 1
+    if collective.operation == "send-recv":
+        return path.time(collective.bytes)
+    if collective.operation in ("broadcast", "reduce"):
+        return path.time(streams * collective.bytes)
+    once = path.time(streams * collective.bytes / n)
+    return 2 * once if collective.operation == "all-reduce" else once
+
+
 @algorithm(
-    "direct", ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast", "reduce", "send-recv")
+    "direct",
+    ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast", "reduce", "send-recv"),
+    closed_form=_time,
 )
 def direct(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Everyone sends straight to everyone at once; all-reduce as reduce-scatter then all-gather (two-shot)."""
@@ -65,7 +83,15 @@ def direct(collective: Collective, site: Site, chunks: int) -> Schedule:
     return builder.build()
 
 
-@algorithm("one-shot", ("all-reduce",), scales=False)
+def _one_shot_time(collective: Collective, site: Site, chunks: int) -> float | None:
+    """On a star a + (N-1) S/B, on a full mesh a + S/B."""
+    port, link = star(site), full_mesh(site)
+    if port:
+        return port.time((collective.ranks - 1) * collective.bytes)
+    return link.time(collective.bytes) if link else None
+
+
+@algorithm("one-shot", ("all-reduce",), scales=False, closed_form=_one_shot_time)
 def one_shot(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Every rank sends its whole buffer to every peer, which reduces: one hop, N-1 times the bytes."""
     n = collective.ranks
@@ -79,7 +105,13 @@ def one_shot(collective: Collective, site: Site, chunks: int) -> Schedule:
     return builder.build()
 
 
-@algorithm("pairwise", ("all-to-all",), scales=False)
+def _pairwise_time(collective: Collective, site: Site, chunks: int) -> float | None:
+    """On a star."""
+    port, n = star(site), collective.ranks
+    return None if port is None or collective.matrix else (n - 1) * port.time(collective.bytes / n)
+
+
+@algorithm("pairwise", ("all-to-all",), scales=False, closed_form=_pairwise_time)
 def pairwise(collective: Collective, site: Site, chunks: int) -> Schedule:
     """All-to-all in N-1 shifted steps: in step t rank r sends to r+t, (N-1)(2a + m/B) on a star."""
     n = collective.ranks

@@ -13,7 +13,7 @@ import numpy as np
 from topo.algorithms.exchange import add_rounds, ahead
 from topo.algorithms.homes import star
 from topo.algorithms.registry import Site, algorithm
-from topo.algorithms.ring import ring_order
+from topo.algorithms.ring import walk_order
 from topo.collective import EVERY_RANK, Chunks, Collective
 from topo.fabric import IntArray
 from topo.schedule import Schedule, ScheduleBuilder, Table, rows_of
@@ -29,7 +29,7 @@ def _time(collective: Collective, site: Site, chunks: int) -> float | None:
 def dissemination(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Signals at distance 1, 2, 4 ...: ceil(log2 N) path latencies."""
     n = collective.ranks
-    order = ring_order(site)
+    order = walk_order(site)
 
     def cutting() -> Chunks:
         # One token per rank, without bytes, that every rank must hear of.

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.homes import star
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import GATHERING, REDUCING
 from topo.collective import Collective, cut, segments
@@ -49,11 +50,26 @@ def everyone(ranks: int, transfers: int) -> Table:
     return np.arange(transfers + 1) * ranks, np.tile(np.arange(ranks), transfers)
 
 
+def _nvls_time(collective: Collective, site: Site, chunks: int) -> float | None:
+    """On a star, not pipelined: 2a + S/B with 2a the latency of a path, twice that for all-reduce."""
+    port = star(site)
+    if port is None or chunks > 1:
+        return None
+    return port.time(collective.bytes) * (2 if collective.operation == "all-reduce" else 1)
+
+
+def _sharp_time(collective: Collective, site: Site, chunks: int) -> float | None:
+    """On a star: one stream."""
+    port = star(site)
+    return None if port is None else port.time(collective.bytes)
+
+
 @algorithm(
     "nvls",
     ("all-reduce", "all-gather", "reduce-scatter", "broadcast", "reduce"),
     fits=by_operation,
     pipelines=True,
+    closed_form=_nvls_time,
 )
 def nvls(collective: Collective, site: Site, chunks: int) -> Schedule:
     """The switch adds on the way to each shard's owner and copies the owner's store to all."""
@@ -80,7 +96,7 @@ def nvls(collective: Collective, site: Site, chunks: int) -> Schedule:
     return builder.build().pipelined(chunks)
 
 
-@algorithm("sharp", ("all-reduce",), fits=by_operation, pipelines=True)
+@algorithm("sharp", ("all-reduce",), fits=by_operation, pipelines=True, closed_form=_sharp_time)
 def sharp(collective: Collective, site: Site, chunks: int) -> Schedule:
     """One stream up the switch tree, added on the way, and down again, copied: 2 a depth + S/B."""
     builder = ScheduleBuilder(collective, "sharp", partial(segments, collective))

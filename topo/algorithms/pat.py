@@ -19,7 +19,7 @@ from topo.algorithms.estimate import cheapest
 from topo.algorithms.exchange import add_round, ahead
 from topo.algorithms.parameters import whole_or_best
 from topo.algorithms.registry import Site, algorithm
-from topo.algorithms.ring import ring_order
+from topo.algorithms.ring import walk_order
 from topo.collective import Collective, cut
 from topo.errors import AlgorithmError
 from topo.fabric import IntArray
@@ -96,17 +96,21 @@ def pat(collective: Collective, site: Site, chunks: int, *, aggregation: int) ->
                 f"pat:aggregation={aggregation} does not fit {n} ranks", f"a power of two up to {largest}"
             )
         return _build(collective, site, aggregation)
+    if n > LARGE_GROUP:
+        return _build(collective, site, largest)
     sizes = [1 << bit for bit in reversed(range(largest.bit_length()))]
     return cheapest([partial(_build, collective, site, size) for size in sizes[:MOST_TRIED]], site)
 
 
+LARGE_GROUP = 128
+"""Ranks from which on the largest buffer is taken without a search."""
 MOST_TRIED = 6
 """Buffer sizes, from the largest down, that the search for the best one looks at."""
 
 
 def _build(collective: Collective, site: Site, aggregation: int) -> Schedule:
     n = collective.ranks
-    order = ring_order(site)
+    order = walk_order(site)
     builder = ScheduleBuilder(collective, "pat", partial(cut, collective), f"aggregation {aggregation}")
     plan = messages(n, aggregation)
     reduce = collective.operation == "reduce-scatter"

@@ -17,6 +17,7 @@ from topo.algorithms.homes import Link, star
 from topo.algorithms.homes import ring as ring_link
 from topo.algorithms.parameters import whole
 from topo.algorithms.registry import Site, algorithm
+from topo.algorithms.ring_search import ring_over_links
 from topo.collective import Collective, cut
 from topo.fabric import Grid, IntArray
 from topo.schedule import Pieces, Schedule, ScheduleBuilder, Table, one_each
@@ -95,10 +96,14 @@ def ring_order(site: Site) -> IntArray:
     """Ranks of the group in the order of a ring.
 
     On a grid a walk over neighbours: boustrophedon where dimension 0 wraps; on a plain mesh a walk that closes if
-    there is one, and on a line the line folded.  Elsewhere rank order, which keeps scale-up domains together.
+    there is one, and on a line the line folded.  Among accelerators with direct links of another kind a ring over
+    those links, where one is found.  Elsewhere rank order, which keeps scale-up domains together.
     """
     grid = site.grid
-    if grid is not None and not any(grid.wrap) and not grid.twisted:
+    if grid is None:
+        found = ring_over_links(site.fabric, site.ranks)
+        return walk_order(site) if found is None else found
+    if not any(grid.wrap) and not grid.twisted:
         closed = _closed_walk(grid)
         if closed is not None:
             return closed

@@ -1,4 +1,4 @@
-"""Broadcast as scatter and all-gather.
+"""Broadcast as scatter and all-gather, reduce as reduce-scatter and gather.
 
 Source: van de Geijn, "On global combine operations" (1994); Thakur, Rabenseifner and Gropp (2005).  Binomial
 scatter, then a ring: (log2 N + N - 1) a + 2(N-1)/N S/B; with doubling for the all-gather 2 log2 N a + the same.
@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from topo.algorithms.bruck import gather_rounds
-from topo.algorithms.exchange import Round, add_rounds
+from topo.algorithms.exchange import Round, add_rounds, time_reversed
 from topo.algorithms.homes import star
 from topo.algorithms.parameters import choice
 from topo.algorithms.registry import Site, algorithm
@@ -47,9 +47,9 @@ def _table(pointer: IntArray, chunks: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def _time(collective: Collective, site: Site, chunks: int, *, gather: str) -> float | None:
-    """On a star, a power of two: (log2 N + N - 1) a + 2(N-1)/N S/B."""
+    """On a star, a broadcast among a power of two: (log2 N + N - 1) a + 2(N-1)/N S/B."""
     port, n = star(site), collective.ranks
-    if port is None or n & (n - 1) or gather != "ring":
+    if port is None or n & (n - 1) or gather != "ring" or collective.operation != "broadcast":
         return None
     return (n.bit_length() + n - 2) * port.latency + 2 * (n - 1) / n * collective.bytes / port.bandwidth
 
@@ -60,20 +60,27 @@ def _other(collective: Collective, site: Site) -> list[str]:
 
 @algorithm(
     "scatter-allgather",
-    ("broadcast",),
+    ("broadcast", "reduce"),
+    scales=False,
     parameters=(choice("gather", ("ring", "bruck")),),
     closed_form=_time,
     variants=_other,
 )
 def scatter_allgather(collective: Collective, site: Site, chunks: int, *, gather: str) -> Schedule:
-    """Binomial scatter from the root, then an all-gather (van de Geijn): 2(N-1)/N S/B."""
-    n = collective.ranks
+    """Scatter from the root and all-gather (van de Geijn), 2(N-1)/N S/B; reduce the other way about."""
     order = from_root(collective, site)
-    builder = ScheduleBuilder(collective, "scatter-allgather", partial(segments, collective, n))
-    share = collective.bytes / n
-    before = add_rounds(builder, scatter_rounds(order), share)
+    builder = ScheduleBuilder(collective, "scatter-allgather", partial(segments, collective, len(order)))
+    share = collective.bytes / collective.ranks
+    if collective.operation == "broadcast":
+        before = add_rounds(builder, scatter_rounds(order), share)
+        if gather == "ring":
+            one_ring(order).all_gather(builder, share, one_each, before)
+        else:
+            add_rounds(builder, gather_rounds(order), share, after=before)
+        return builder.build()
     if gather == "ring":
-        one_ring(order).all_gather(builder, share, one_each, before)
+        before = (one_ring(order).reduce_scatter(builder, share, one_each),)
     else:
-        add_rounds(builder, gather_rounds(order), share, after=before)
+        before = add_rounds(builder, time_reversed(gather_rounds(order)), share, reduce=True)
+    add_rounds(builder, time_reversed(scatter_rounds(order)), share, after=before)
     return builder.build()

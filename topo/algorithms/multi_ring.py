@@ -1,0 +1,61 @@
+"""Rings over direct links that share no cable, each both ways with its share of the data.
+
+As NCCL builds its channels on directly wired machines (src/graph/search.cc): the DGX-1's hybrid cube mesh holds
+three such rings.  R rings of bandwidth B each way among N ranks: all-reduce 2(N-1)(a + S/(2 R N B)).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from topo.algorithms.registry import Site, algorithm
+from topo.algorithms.ring import GATHERING, REDUCING, RING_OPERATIONS, one_ring
+from topo.algorithms.ring_search import MOST_RANKS, disjoint_rings
+from topo.collective import Collective, cut
+from topo.fabric import IntArray
+from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
+
+
+def over_links(collective: Collective, site: Site) -> str:
+    """It needs at least one ring of direct links."""
+    if len(site.ranks) > MOST_RANKS:
+        return f"its search is for groups of up to {MOST_RANKS} ranks"
+    return "" if disjoint_rings(site.fabric, site.ranks)[0] else "no ring of direct links joins its ranks"
+
+
+def _time(collective: Collective, site: Site, chunks: int) -> float | None:
+    """Where all links are equally wide and quick and no rank of another group is on the way."""
+    fabric = site.fabric
+    rings, unit = disjoint_rings(fabric, site.ranks)
+    if (fabric.latency != fabric.latency[0]).any() or (fabric.bandwidth != unit).any():
+        return None
+    n = collective.ranks
+    once = (n - 1) * (float(fabric.latency[0]) + collective.bytes / (2 * len(rings) * n * unit))
+    return 2 * once if collective.operation == "all-reduce" else once
+
+
+@algorithm("multi-ring", RING_OPERATIONS, fits=over_links, closed_form=_time)
+def multi_ring(collective: Collective, site: Site, chunks: int) -> Schedule:
+    """Rings over direct links that share no cable, both ways, each with its share of the data."""
+    orders, _ = disjoint_rings(site.fabric, site.ranks)
+    walks = [walk for order in orders for walk in (order, np.roll(order[::-1], 1))]
+    parts = len(walks)
+    builder = ScheduleBuilder(
+        collective, "multi-ring", partial(cut, collective, parts), f"{len(orders)} rings"
+    )
+    share = collective.bytes / (collective.ranks * parts)
+    for part, walk in enumerate(walks):
+        rings = one_ring(walk)
+        chunks_of = partial(_chunks, walk, parts, part)
+        before: tuple[int, ...] = ()
+        if collective.operation in REDUCING:
+            before = (rings.reduce_scatter(builder, share, chunks_of),)
+        if collective.operation in GATHERING:
+            rings.all_gather(builder, share, chunks_of, before)
+    return builder.build()
+
+
+def _chunks(walk: IntArray, parts: int, part: int, shares: IntArray) -> Table:
+    return one_each(walk[shares] * parts + part)
