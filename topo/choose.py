@@ -17,7 +17,7 @@ from topo.bounds import Bound
 from topo.collective import Collective
 from topo.errors import AlgorithmError
 from topo.network.fold import Folded, fold, unfolded
-from topo.network.network import Network
+from topo.network.network import Network, Outcome
 from topo.network.program import Program, compile_program, scaled
 from topo.network.solver import run_alone
 from topo.network.structured import structured
@@ -199,8 +199,8 @@ def timed(program: Program, options: Options, cutoff: float = np.inf) -> tuple[f
     network = Network.of_links(env, program.capacity, certify=options.certify)
     done = network.start_program(program)
     env.run(until=done if cutoff == np.inf else done | env.timeout(cutoff))
-    seconds = done.value.duration if done.triggered else np.inf
-    return float(seconds), network.solver.events
+    outcome: Outcome | None = done.value if done.triggered else None
+    return outcome.duration if outcome else np.inf, network.solver.events
 
 
 def simulated(ready: Prepared, options: Options, cutoff: float = np.inf) -> Run:

@@ -123,6 +123,9 @@ class Fabric:
         Where a drawing puts the node; NaN where the builder did not say.
     grid : Grid or None
         Coordinates, when all accelerators form a grid.
+    one_pass : bool array [nodes], optional
+        Switches that add a stream and copy the sum in the same pass, as SHARP trees do; NVLink switches hand the
+        sum to one accelerator, which sends it out again.  By default all that can both multicast and reduce.
     routing : str
         ``shortest`` (ties split by bandwidth hop by hop) or ``dimension-order``.
     """
@@ -143,6 +146,7 @@ class Fabric:
     position: FloatArray
     grid: Grid | None = None
     routing: str = "shortest"
+    one_pass: BoolArray | None = None
     cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     # ------------------------------------------------------------------ making
@@ -182,6 +186,7 @@ class Fabric:
         kind = np.empty(len(nodes), dtype=np.int64)
         multicast = np.zeros(len(nodes), dtype=bool)
         reduces = np.zeros(len(nodes), dtype=bool)
+        one_pass = np.zeros(len(nodes), dtype=bool)
         position = np.full((len(nodes), 2), np.nan)
         domains: list[Any] = []
         for i, (node, data) in enumerate(directed.nodes(data=True)):
@@ -196,6 +201,7 @@ class Fabric:
                 domains.append(data.get("domain", 0))
             else:
                 multicast[i] = bool(data.get("multicast", False))
+                one_pass[i] = bool(data.get("one_pass", True))
                 reduces[i] = bool(data.get("reduce", False))
             if "position" in data:
                 position[i] = position_of(node, data["position"])
@@ -248,6 +254,7 @@ class Fabric:
             position=position,
             grid=grid,
             routing=routing,
+            one_pass=one_pass & multicast & reduces,
         )
         fabric.require_connected()
         return fabric
@@ -264,6 +271,7 @@ class Fabric:
                 data["domain"] = int(self.domain[rank_of[i]])
             else:
                 data["multicast"], data["reduce"] = bool(self.multicast[i]), bool(self.reduce[i])
+                data["one_pass"] = bool(self.adds_and_copies[i])
             if not np.isnan(self.position[i]).any():
                 data["position"] = tuple(map(float, self.position[i]))
             graph.add_node(node, **data)
@@ -380,6 +388,11 @@ class Fabric:
     def ingress(self) -> FloatArray:
         """Bytes/s that reach each accelerator [ranks]."""
         return sums(self.target, self.bandwidth, len(self.nodes))[self.accelerators]
+
+    @property
+    def adds_and_copies(self) -> BoolArray:
+        """Switches that add and copy in one pass [nodes]."""
+        return self.multicast & self.reduce if self.one_pass is None else self.one_pass
 
     @property
     def domains(self) -> int:

@@ -356,8 +356,11 @@ def tree_routes(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
         )
     reducing, copying = len(sources) > 1, len(targets) > 1
     able = (fabric.reduce[roots] | (not reducing)) & (fabric.multicast[roots] | (not copying))
+    if reducing and copying:
+        able &= fabric.adds_and_copies[roots]
     if not able.any():
         lacks = " and ".join(["reduce"] * reducing + ["multicast"] * copying)
+        lacks += " in one pass" if reducing and copying else ""
         raise RoutingError(
             f"the switches of {fabric.name} that join these ranks cannot {lacks}",
             "take a fabric whose switches can (for example switch:8,in_network=true)",

@@ -19,10 +19,17 @@ def accelerator(graph: nx.DiGraph, label: Hashable, position: Position, domain: 
 
 
 def switch(
-    graph: nx.DiGraph, label: Hashable, position: Position, multicast: bool = False, reduce: bool = False
+    graph: nx.DiGraph,
+    label: Hashable,
+    position: Position,
+    multicast: bool = False,
+    reduce: bool = False,
+    one_pass: bool = True,
 ) -> None:
-    """Add a switch; ``multicast`` and ``reduce`` say what it can do to data that passes."""
-    graph.add_node(label, kind="switch", multicast=multicast, reduce=reduce, position=position)
+    """Add a switch; ``multicast``, ``reduce`` and ``one_pass`` (both at once) say what it can do to data."""
+    graph.add_node(
+        label, kind="switch", multicast=multicast, reduce=reduce, one_pass=one_pass, position=position
+    )
 
 
 def nic(graph: nx.DiGraph, label: Hashable, position: Position) -> None:

@@ -60,7 +60,7 @@ def nvl36x2(
             accelerator(graph, f"r{rack}.gpu{i}", position)
     for rack in range(racks):
         for p, position in enumerate(row(planes, height, rack * width * 1.1, (rack * 1.1 + 1) * width)):
-            switch(graph, f"r{rack}.nvswitch{p}", position, multicast, reduce)
+            switch(graph, f"r{rack}.nvswitch{p}", position, multicast, reduce, one_pass=False)
         for i in range(gpus):
             for p in range(planes):
                 cable(graph, f"r{rack}.gpu{i}", f"r{rack}.nvswitch{p}", rate, delay)

@@ -152,6 +152,9 @@ def join(domain: Fabric, count: int, network: Network, name: str = "") -> Fabric
         domain=np.tile(domain.domain, count) + copy_of * domain.domains,
         multicast=np.concatenate([np.tile(domain.multicast, count), np.full(switches, above.in_network)]),
         reduce=np.concatenate([np.tile(domain.reduce, count), np.full(switches, above.in_network)]),
+        one_pass=np.concatenate(
+            [np.tile(domain.adds_and_copies, count), np.full(switches, above.in_network)]
+        ),
         scale_out=np.concatenate([np.tile(domain.scale_out, count), np.ones(2 * len(lower), dtype=bool)]),
         position=_positions(domain, count, above),
     )

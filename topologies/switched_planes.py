@@ -55,7 +55,7 @@ def switched_planes(
     for i, position in enumerate(row(n, 0.0)):
         accelerator(graph, f"{label}{i}", position)
     for s, position in enumerate(row(len(planes), max(2.0, n / 6), 0.0, float(n))):
-        switch(graph, f"{switch_label}{s}", position, multicast, reduce)
+        switch(graph, f"{switch_label}{s}", position, multicast, reduce, one_pass=False)
     for i in range(n):
         for s, cables in enumerate(planes):
             cable(graph, f"{label}{i}", f"{switch_label}{s}", rate, delay, cables)

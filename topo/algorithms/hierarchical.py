@@ -61,7 +61,7 @@ def _forms(collective: Collective, site: Site) -> list[str]:
     across = ["ring", "halving"] if not domains & (domains - 1) else ["ring"]
     if whole:
         across.append("tree")
-        if not joined_by_switch(site, members[:, 0], True, True):
+        if not joined_by_switch(site, members[:, 0], True, True, one_pass=True):
             across.append("sharp")
     return [
         f"hierarchical:inside={i},across={a}" for i in inside for a in across if (i, a) != ("ring", "ring")

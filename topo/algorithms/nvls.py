@@ -23,13 +23,19 @@ from topo.routing import tree_routes
 from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
 
 
-def joined_by_switch(site: Site, members: IntArray, reducing: bool, copying: bool) -> str:
-    """Why no switch that joins some ranks of the group can add or copy for them; empty when one can."""
-    everyone = site.ranks[members]
+def joined_by_switch(
+    site: Site, members: IntArray, reducing: bool, copying: bool, one_pass: bool = False
+) -> str:
+    """Why no switch that joins some ranks of the group can add or copy for them; empty when one can.
+
+    With ``one_pass`` it must do both to the same stream at once.
+    """
+    everyone, one = site.ranks[members], site.ranks[members[:1]]
+    passes = [(everyone, everyone)] if one_pass else []
+    passes += [(everyone, one)] * reducing + [(one, everyone)] * copying
     try:
-        tree_routes(
-            site.fabric, everyone if reducing else everyone[:1], everyone if copying else everyone[:1]
-        )
+        for sources, targets in passes:
+            tree_routes(site.fabric, sources, targets)
     except RoutingError as problem:
         return problem.message
     return ""
@@ -43,6 +49,11 @@ def by_operation(collective: Collective, site: Site) -> str:
         collective.operation in (*REDUCING, "reduce"),
         collective.operation in (*GATHERING, "broadcast"),
     )
+
+
+def in_one_pass(collective: Collective, site: Site) -> str:
+    """Streaming all-reduce needs a switch that adds and copies at once."""
+    return joined_by_switch(site, np.arange(len(site.ranks)), True, True, one_pass=True)
 
 
 def everyone(ranks: int, transfers: int) -> Table:
@@ -96,7 +107,7 @@ def nvls(collective: Collective, site: Site, chunks: int) -> Schedule:
     return builder.build().pipelined(chunks)
 
 
-@algorithm("sharp", ("all-reduce",), fits=by_operation, pipelines=True, closed_form=_sharp_time)
+@algorithm("sharp", ("all-reduce",), fits=in_one_pass, pipelines=True, closed_form=_sharp_time)
 def sharp(collective: Collective, site: Site, chunks: int) -> Schedule:
     """One stream up the switch tree, added on the way, and down again, copied: 2 a depth + S/B."""
     builder = ScheduleBuilder(collective, "sharp", partial(segments, collective))
