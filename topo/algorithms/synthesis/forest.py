@@ -18,6 +18,7 @@ import numpy as np
 
 from topo.algorithms.synthesis.cuts import lacking
 from topo.algorithms.synthesis.network import MOST_WEIGHT, Network, Way, multiplied, network_of
+from topo.algorithms.synthesis.orientation import Orientation, whole_trees, with_arcs
 from topo.algorithms.synthesis.packing import Trees, pack
 from topo.algorithms.synthesis.rate import all_reduce_weights, rate
 from topo.algorithms.synthesis.splitting import remove_relays
@@ -29,6 +30,7 @@ MOST_SHARED = 1 << 14
 """The same in edges of trees, where several edges share links behind a switch and each is a stream of its own."""
 GOOD_ENOUGH = 1.002
 FINEST_WEIGHTS = MOST_WEIGHT
+SAME = 1e-6
 STEPS = 2048
 """Parts of the ideal scale in which a coarser one is searched."""
 
@@ -132,13 +134,33 @@ def joint(fabric: Fabric, ranks: IntArray) -> Forest | None:
     key = ("joint", ranks.tobytes())
     if key not in fabric.cache:
         network = network_of(fabric, ranks)
-        if not network.symmetric:
-            fabric.cache[key] = None
-        else:
-            weights, most = all_reduce_weights(network, FINEST_WEIGHTS)
-            fabric.cache[key] = _packed(network, weights, both_ways=True, least=float(weights.sum()) / most)
+        fabric.cache[key] = _both_ways(network) if network.symmetric else None
     found: Forest | None = fabric.cache[key]
     return found
+
+
+def _both_ways(network: Network) -> Forest:
+    """Trees rooted everywhere, half of every edge for each direction, where that is best: they are the flattest.
+
+    Elsewhere trees whose edges point as an optimal orientation says.
+    """
+    weights, half = all_reduce_weights(network, FINEST_WEIGHTS)
+    orientation = Orientation(network)
+    most = orientation.most()
+    if half / 2 >= most * (1 - SAME):
+        return _packed(network, weights, both_ways=True, least=float(weights.sum()) / half)
+    limit = MOST_SHARED // network.members if network.relays else MOST_TREES
+    best: tuple[IntArray, int, int] | None = None
+    for found in whole_trees(orientation, most, limit):
+        best = found
+        if found[1] * GOOD_ENOUGH >= most * found[2]:
+            break
+    if best is None or best[1] / best[2] < half / 2:
+        return _packed(network, weights, both_ways=True, least=float(weights.sum()) / most / 2)
+    table, number, copies = best
+    roots = np.zeros(network.members, dtype=np.int64)
+    roots[orientation.root] = number
+    return _forest(with_arcs(network, table), roots, copies / network.unit, most * copies / number - 1.0, True)
 
 
 def _packed(
@@ -153,19 +175,22 @@ def _packed(
     else:
         scale, copies = _scale(network, weights, best)
     loss = float(scale / copies) / (least or float(best)) - 1.0
-    wide = network.scaled(scale)
-    remove_relays(wide, weights * copies)
-    members = network.members
-    trees = pack(wide.capacity[:members, :members], weights * copies)
+    # One unit of scaled capacity carries one tree: a link of capacity c carries scale * c trees (each way, where
+    # trees are used both ways), so a tree's bytes take scale / unit seconds per byte.
+    seconds = float(scale) / network.unit * (2.0 if both_ways else 1.0)
+    return _forest(network.scaled(scale), weights * copies, seconds, loss, both_ways)
+
+
+def _forest(wide: Network, roots: IntArray, seconds: float, loss: float, both_ways: bool) -> Forest:
+    """Remove the relays and pack ``roots[r]`` trees at each rank r into the capacities."""
+    remove_relays(wide, roots)
+    members = wide.members
+    trees = pack(wide.capacity[:members, :members], roots)
     if both_ways:
         trees = _centred(trees)
     way, ways, back = _assigned(wide, trees, both_ways)
-    # One unit of scaled capacity carries one tree: a link of capacity c carries scale * c trees, so a tree's
-    # bytes take scale / unit seconds per byte.
-    seconds = float(scale) / network.unit * (2.0 if both_ways else 1.0)
-    depth = trees.depth()
     return Forest(
-        trees.root, trees.parent, depth, way, ways, back, seconds, loss, network.exact, network.roundable
+        trees.root, trees.parent, trees.depth(), way, ways, back, seconds, loss, wide.exact, wide.roundable
     )
 
 
