@@ -83,10 +83,10 @@ class Driver:
                 yield env.timeout(0.0)
             for network in self.networks:
                 self.catch_up(network)
-            if env.peek() <= env.now:
+            if env.peek() <= env.now or not all(network.busy for network in self.networks):
                 continue
             moment = self._run_ahead(env.peek())
-            yield self._at(moment)
+            yield from self._sleep_until(moment)
             for network in self.networks:
                 self.catch_up(network)
 
@@ -102,12 +102,10 @@ class Driver:
             if solver.advance(min(horizon, others)):
                 return solver.now
 
-    def _at(self, moment: float) -> simpy.Event:
-        """A timeout that ends at exactly this moment, without the rounding of a difference."""
-        now = self.env.now
-        delay = moment - now
-        while now + delay < moment:
-            delay = math.nextafter(delay, math.inf)
-        while now + delay > moment:
-            delay = math.nextafter(delay, 0.0)
-        return self.env.timeout(delay)
+    def _sleep_until(self, moment: float) -> Generator[simpy.Event, Any, None]:
+        """Let the clock come to exactly this moment."""
+        env = self.env
+        if env.now + (moment - env.now) != moment:
+            # From half way on the difference is exact (Sterbenz, "Floating-Point Computation", 1974).
+            yield env.timeout((moment - env.now) / 2)
+        yield env.timeout(moment - env.now)
