@@ -53,6 +53,7 @@ def _operation(comparison: Comparison, operation: str) -> list[str]:
         for size in dict.fromkeys((sizes[0], sizes[-1])):
             sentences.append(_order(comparison.at(operation, size), size))
     behind = [c for c in comparison.crossovers if c.operation == operation and not c.fastest]
+    behind.sort(key=lambda c: c.bytes)
     if behind:
         parts = [f"{c.above} overtakes {c.below} near {_size(c.bytes)}" for c in behind]
         sentences.append(f"Further back {listing(parts)}.")
