@@ -288,9 +288,9 @@ class FluidSolver:
                 if until == np.inf:
                     self._take_back()
                     raise self._stalled()
-                solver.clock[0] = until
             if solver.next_event() > until + self._slack(until) or word == kernel.STALLED:
-                self.now = max(self.now, until) if until < np.inf else self.now
+                if until < np.inf:
+                    self.now = solver.clock[0] = max(self.now, until)
                 return []
 
     def _certify_compiled(self, solver: EventSolver) -> None:
