@@ -213,23 +213,53 @@ def _shortest(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
     rows, links, shares = [near, far[two[0]]], [direct[near], two[1]], [np.ones(len(near)), two[2]]
     np.maximum.at(latency, far[two[0]], two[3])
     far = far[np.bincount(two[0], minlength=len(far)) == 0]
-    order = far[np.argsort(target[far], kind="stable")]
-    starts = np.flatnonzero(np.diff(target[order], prepend=-1))
-    for i, begin in enumerate(starts):
-        group = order[begin : starts[i + 1] if i + 1 < len(starts) else len(order)]
-        found = _split_ways(
-            fabric, fabric.accelerators[source[group]], int(fabric.accelerators[target[group[0]]])
-        )
-        rows.append(group[found[0]])
-        links.append(found[1])
-        shares.append(found[2])
-        latency[group] = found[3]
+    if len(far):
+        longer = _long_ways(fabric, source[far], target[far])
+        rows.append(far[longer.rows()])
+        links.append(longer.link)
+        shares.append(longer.fraction)
+        latency[far] = longer.latency
     return routes_from_entries(
         len(source),
         np.concatenate(rows),
         np.concatenate(links),
         np.concatenate(shares),
         latency,
+        fabric.links,
+    )
+
+
+MOST_KEPT_WAYS = 20_000
+"""Pairs of a fabric whose ways are kept for the next schedule."""
+
+
+def _long_ways(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
+    """Split ways of pairs that are more than two links apart; what was found before is kept."""
+    known: dict[tuple[int, int], tuple[IntArray, FloatArray, float]] = fabric.cache.setdefault("ways", {})
+    if len(known) > MOST_KEPT_WAYS:
+        known.clear()
+    pairs = list(zip(source.tolist(), target.tolist(), strict=True))
+    by_target: dict[int, list[int]] = {}
+    for pair in pairs:
+        if pair not in known:
+            by_target.setdefault(pair[1], []).append(pair[0])
+    for goal, starts in by_target.items():
+        who, link, share, latency = _split_ways(
+            fabric, fabric.accelerators[np.asarray(starts)], int(fabric.accelerators[goal])
+        )
+        order = np.argsort(who, kind="stable")
+        ends = np.cumsum(np.bincount(who, minlength=len(starts)))[:-1]
+        ways = zip(np.split(link[order], ends), np.split(share[order], ends), strict=True)
+        for start, (its_links, its_shares), late in zip(starts, ways, latency.tolist(), strict=True):
+            known[start, goal] = (its_links, its_shares, late)
+    found = [known[pair] for pair in pairs]
+    row = np.repeat(np.arange(len(pairs)), [len(links) for links, _, _ in found])
+    return routes_from_entries(
+        len(pairs),
+        row,
+        np.concatenate([links for links, _, _ in found]),
+        np.concatenate([shares for _, shares, _ in found]),
+        np.asarray([late for _, _, late in found]),
         fabric.links,
     )
 
