@@ -30,6 +30,9 @@ from topo.translation import shifted
 LAST = -(1 << 40)
 """Lag of a wait for the last repeat of a batch."""
 
+MOST_BATCHES = 20_000
+"""Batches that a pipelined schedule may have; each costs memory and time, and no pipeline gains by more."""
+
 FORMS = ("direct", "multicast", "reduce", "all-reduce")
 Table = tuple[IntArray, IntArray]
 Pieces = Callable[[int], Table]
@@ -213,6 +216,11 @@ class Schedule:
         if all(batch.repeat == 1 for batch in self.batches):
             return self._repeated(pieces)
         count = len(self.batches)
+        if count * pieces > MOST_BATCHES:
+            raise ScheduleError(
+                f"{self.algorithm} in {pieces} chunks would need {count * pieces:,} batches of transfers",
+                f"give at most {MOST_BATCHES // count} chunks",
+            )
         ends: dict[tuple[int, int], int] = {}
         batches: list[Batch] = []
         for piece in range(pieces):
