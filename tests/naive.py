@@ -223,6 +223,7 @@ def job(
     store_and_forward: bool = False,
 ) -> NaiveJob:
     """Expand a schedule into single transfers with explicit dependencies."""
+    schedule = schedule.whole()
     group = list(range(schedule.collective.ranks)) if ranks is None else [int(r) for r in ranks]
     messages: dict[Name, Message] = {}
     for number, batch in enumerate(schedule.batches):
