@@ -84,14 +84,14 @@ def dragonfly(
                 cable(graph, f"g{g}.r{r}.gpu{h}", f"g{g}.r{r}", rates[0], delays[0])
         for r, s in combinations(range(routers), 2):
             cable(graph, f"g{g}.r{r}", f"g{g}.r{s}", rates[1], delays[1])
-    for (one, other), count in _global_cables(groups, routers, ports).items():
+    for (one, other), count in global_cables(groups, routers, ports).items():
         a, b = (f"g{group}.r{router}" for group, router in (one, other))
         cable(graph, a, b, rates[2], delays[2], count, "scale-out")
     return graph
 
 
-def _global_cables(groups: int, routers: int, ports: int) -> Counter[tuple[tuple[int, int], tuple[int, int]]]:
-    """Cables between two (group, router), by pair."""
+def global_cables(groups: int, routers: int, ports: int) -> Counter[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cables between two (group, router), by pair; every group sees the others alike."""
     count: Counter[tuple[tuple[int, int], tuple[int, int]]] = Counter()
     per_pair = routers * ports // (groups - 1) if groups > 1 else 0
     for a, b in combinations(range(groups), 2):

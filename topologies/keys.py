@@ -111,7 +111,9 @@ OVERSUBSCRIPTION = Key(
 )
 SPINES = Key("spines", parse_count, "16", "one per uplink of a leaf, at most 16", "spine switches")
 UNIT = Key("unit", parse_count, "32", "as many as give a leaf 32 downlinks", "domains of a scalable unit")
-NIC = Key("nic", parse_bandwidth, "50GB/s", "the system's own, or 50GB/s", "each accelerator's network interface")
+NIC = Key(
+    "nic", parse_bandwidth, "50GB/s", "the system's own, or 50GB/s", "each accelerator's network interface"
+)
 NIC_LATENCY = Key(
     "nic_latency", latency, "1us", "the system's own, or 1us", "from an accelerator to its leaf switch"
 )
@@ -119,17 +121,54 @@ SWITCH_LATENCY = Key(
     "switch_latency", latency, "450ns", "the system's own, or nic_latency", "between two scale-out switches"
 )
 RAILS = Key("rails", parse_count, "8", "one per accelerator of a domain", "leaf switches of a scalable unit")
-SCALE_OUT = Key("scale_out", str, "rail-fat-tree|leaf-spine|switch", "the system's own, or rail-fat-tree", "network")
+POD = Key(
+    "pod",
+    parse_count,
+    "64",
+    "as many as give a spine 32 downlinks",
+    "domains of a pod of a three-tier network",
+)
+CORE_OVERSUBSCRIPTION = Key(
+    "core_oversubscription",
+    ratio,
+    "2 or 7:1",
+    "1",
+    "bandwidth down over bandwidth up of a spine of a three-tier network",
+)
+SCALE_OUT = Key(
+    "scale_out",
+    str,
+    "rail-fat-tree|leaf-spine|three-tier|dragonfly|switch",
+    "the system's own, or rail-fat-tree",
+    "network",
+)
 FAILED = Key("failed", str, "a-b+c-d or 3@seed7", "none", "cables that are gone, by their ends or at random")
 
-NETWORK_KEYS = (SCALE_OUT, NIC, NIC_LATENCY, SWITCH_LATENCY, OVERSUBSCRIPTION, RAILS, UNIT, SPINES)
+NETWORK_KEYS = (
+    SCALE_OUT,
+    NIC,
+    NIC_LATENCY,
+    SWITCH_LATENCY,
+    OVERSUBSCRIPTION,
+    RAILS,
+    UNIT,
+    SPINES,
+    POD,
+    CORE_OVERSUBSCRIPTION,
+)
 """Keys of the network that ``*COUNT`` adds."""
 
 
 def per(what: str) -> tuple[Key, Key]:
     """Bandwidth and latency keys that take one value, or one for each of several things."""
     return (
-        Key("bandwidth", bandwidths, "50GB/s or 100GB/s/25GB/s", "50GB/s", f"per direction, of all or per {what}"),
+        Key(
+            "bandwidth",
+            bandwidths,
+            "50GB/s or 100GB/s/25GB/s",
+            "50GB/s",
+            f"per direction, of all or per {what}",
+        ),
         Key("latency", latencies, "1us or 1us/3us", "1us", f"of all links or per {what}"),
     )
 

@@ -1,9 +1,12 @@
-"""System names: ``NAME[:SHAPE][*COUNT][,key=value...]``, or a file in place of the name."""
+"""System names: ``NAME[:SHAPE][*COUNT][,key=value...]``, or a file in place of the name.
+
+Several sites are ``site(NAME)*COUNT,key=value...``, NAME being any other name with its own keys.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 from topo.errors import CatalogueError, nearest
 from topo.fabric import Fabric
 from topo.system import System
-from topologies import keys
+from topologies import keys, sites
 from topologies.failures import remove
 from topologies.registry import TOPOLOGIES
 from topologies.scale_out import Network, join
@@ -20,7 +23,8 @@ CATALOGUE_FILES = (".yaml", ".yml", ".json")
 GRAPH_FILES = (".graphml",)
 
 _FILE = re.compile(
-    r"(?P<name>.+?\.(?:yaml|yml|json|graphml))(?::(?P<shape>[^*]*))?(?:\*(?P<count>.*))?", re.IGNORECASE | re.DOTALL
+    r"(?P<name>.+?\.(?:yaml|yml|json|graphml))(?::(?P<shape>[^*]*))?(?:\*(?P<count>.*))?",
+    re.IGNORECASE | re.DOTALL,
 )
 _HEAD = re.compile(r"(?P<name>[^:*]*)(?::(?P<shape>[^*]*))?(?:\*(?P<count>.*))?", re.DOTALL)
 _MOST_COPIES = 1_000_000
@@ -73,18 +77,24 @@ def parse(text: str) -> Name:
     match = _FILE.fullmatch(head) or _HEAD.fullmatch(head)
     if match is None or not match["name"].strip():
         raise CatalogueError(f"{text!r} has no name before the shape", _FORM)
+    options = _options(text, rest)
+    shape = (match["shape"] or "").strip()
+    if match["shape"] is not None and not shape:
+        raise CatalogueError(f"{text!r} has nothing after the colon", _FORM)
+    return Name(text.strip(), match["name"].strip(), shape, _count(text, match["count"]), options)
+
+
+def _options(text: str, parts: Iterable[str]) -> dict[str, str]:
+    """Values by key."""
     options: dict[str, str] = {}
-    for part in rest:
+    for part in parts:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key or not value:
             raise CatalogueError(f"{text!r}: {part!r} is not key=value", _FORM)
         if key in options:
             raise CatalogueError(f"{text!r}: {key} is given twice", "give it once")
         options[key] = value
-    shape = (match["shape"] or "").strip()
-    if match["shape"] is not None and not shape:
-        raise CatalogueError(f"{text!r} has nothing after the colon", _FORM)
-    return Name(text.strip(), match["name"].strip(), shape, _count(text, match["count"]), options)
+    return options
 
 
 def load(name: str, **options: Any) -> System:
@@ -95,6 +105,7 @@ def load(name: str, **options: Any) -> System:
     name : str
         ``NAME[:SHAPE][*COUNT][,key=value...]``: a bare topology such as ``torus:4x4x4``, a machine of the
         catalogue such as ``dgx-h100*4``, or a file (``.yaml``, ``.json``: a machine; ``.graphml``: a graph).
+        ``site(dgx-h100*512)*2,distance=1000km,bandwidth=100Tb/s`` is two sites over fibre.
     options
         Further keys: text, or numbers in SI units and sequences of them.
 
@@ -110,7 +121,11 @@ def load(name: str, **options: Any) -> System:
     """
     if not isinstance(name, str):
         raise CatalogueError(f"a {type(name).__name__} is no system name", _FORM)
-    wanted = parse(",".join([name, *(f"{key}={_text(key, value)}" for key, value in options.items())]))
+    text = ",".join([name, *(f"{key}={_text(key, value)}" for key, value in options.items())])
+    outer = sites.taken_apart(text)
+    if outer is not None:
+        return _sites(text, *outer)
+    wanted = parse(text)
     failed = wanted.options.get(keys.FAILED.name)
     if failed is None:
         return _system(wanted)
@@ -120,6 +135,17 @@ def load(name: str, **options: Any) -> System:
     system = _system(replace(wanted, text=text, options=whole))
     damaged = remove(system.fabric, failed)
     return replace(system, name=wanted.text, fabric=replace(damaged, name=wanted.text, cache={}))
+
+
+def _sites(text: str, inner: str, copies: str, rest: str) -> System:
+    """Several sites; what failed is removed from the whole."""
+    options = _options(text, [part.strip() for part in rest.split(",")] if rest else [])
+    failed = options.pop(keys.FAILED.name, None)
+    count = _count(text, copies) or 1
+    system = sites.several_sites(load(inner), count, options, text.strip())
+    if failed is None:
+        return system
+    return replace(system, fabric=replace(remove(system.fabric, failed), name=system.name, cache={}))
 
 
 def names() -> tuple[str, ...]:
@@ -164,7 +190,9 @@ def _bare(wanted: Name) -> Fabric:
             )
         else:
             network[key] = value
-    domain = topology.fabric(wanted.shape, mine, f"{wanted.name}:{wanted.shape}") if topology else _graph(wanted)
+    domain = (
+        topology.fabric(wanted.shape, mine, f"{wanted.name}:{wanted.shape}") if topology else _graph(wanted)
+    )
     if wanted.count is None or wanted.count == 1:
         return replace(domain, name=wanted.text, cache={})
     return join(domain, wanted.count, _network(wanted.name, network), wanted.text)
@@ -194,7 +222,8 @@ def _count(text: str, written: str | None) -> int | None:
     stripped = written.strip()
     if not re.fullmatch(r"\d{1,12}", stripped, re.ASCII) or not 1 <= int(stripped) <= _MOST_COPIES:
         raise CatalogueError(
-            f"{text!r}: {stripped!r} is no number of domains", f"use a whole number from 1 to {_MOST_COPIES:,}"
+            f"{text!r}: {stripped!r} is no number of domains",
+            f"use a whole number from 1 to {_MOST_COPIES:,}",
         )
     return int(stripped)
 

@@ -15,10 +15,13 @@ from topo.errors import FabricError, nearest
 from topo.fabric import SWITCH, Fabric
 from topologies import checks
 from topologies.switches import Switches, broadcast_tree, leaves_and_spines
+from topologies.tall_switches import dragonfly_groups, pods_and_cores
 
 KINDS = {
     "rail-fat-tree": "accelerator r of every domain of a unit on the leaf of rail r; spines join the units",
     "leaf-spine": "all accelerators of a domain on the same leaf; spines join the leaves",
+    "three-tier": "pods of leaves (a rail each) and spines; core switches join the pods",
+    "dragonfly": "accelerators in rank order on routers of 16; groups of routers joined each to each",
     "switch": "one ideal switch for all accelerators",
     "swarmx-tree": "a leaf for each domain, below a tree of switches that multicast and add",
 }
@@ -33,6 +36,15 @@ ALIASES = {
 }
 """Other names of the same graphs."""
 MOST_LINKS = 16_000_000
+_OPTIONAL = ("rails", "unit", "spines", "oversubscription", "pod", "core_oversubscription")
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "rail-fat-tree": _OPTIONAL[:4],
+    "leaf-spine": _OPTIONAL[1:4],
+    "three-tier": _OPTIONAL,
+    "dragonfly": ("unit",),
+    "switch": (),
+    "swarmx-tree": (),
+}
 
 
 @dataclass(frozen=True)
@@ -54,11 +66,16 @@ class Network:
         accelerator of a domain.
     unit : int, optional
         Domains of a scalable unit, whose leaves no other unit shares; default as many as give a leaf up to 32
-        downlinks.
+        downlinks.  Of a ``dragonfly``: domains of a group, default as many as have up to 512 accelerators.
     spines : int, optional
-        Spine switches, present with several units only; default one per uplink of a leaf, at most 16.
+        Spine switches (of each pod), present with several units only; default one per uplink of a leaf, at
+        most 16.
     oversubscription : float
         Bandwidth down over bandwidth up of a leaf.
+    pod : int, optional
+        Domains of a pod of a ``three-tier`` network; default as many as give a spine up to 32 downlinks.
+    core_oversubscription : float
+        Bandwidth down over bandwidth up of a spine of a ``three-tier`` network.
     """
 
     bandwidth: float = checks.DEFAULT_BANDWIDTH
@@ -69,6 +86,8 @@ class Network:
     unit: int | None = None
     spines: int | None = None
     oversubscription: float = 1.0
+    pod: int | None = None
+    core_oversubscription: float = 1.0
 
 
 def join(domain: Fabric, count: int, network: Network, name: str = "") -> Fabric:
@@ -102,6 +121,7 @@ def join(domain: Fabric, count: int, network: Network, name: str = "") -> Fabric
     -----
     Source: NVIDIA DGX SuperPOD reference architecture (DGX H100): 32 nodes a scalable unit, rail ``r`` of
     each node on leaf ``r`` of the unit, every leaf joined to every spine, as much bandwidth up as down.
+    Sources of the other networks stand at their functions.
     """
     count = checks.whole(count, "number of domains")
     kind = kind_of(network.kind)
@@ -110,19 +130,7 @@ def join(domain: Fabric, count: int, network: Network, name: str = "") -> Fabric
     if count == 1:
         return domain
     ranks, size = domain.ranks, len(domain.nodes)
-    if kind == "swarmx-tree":
-        _refuse(network, kind, ("rails", "unit", "spines", "oversubscription"))
-        above = broadcast_tree(count, ranks, rate)
-    elif kind == "switch":
-        _refuse(network, kind, ("rails", "unit", "spines", "oversubscription"))
-        above = leaves_and_spines(count, ranks, rate, 1, count, None, 1.0)
-    else:
-        if kind == "leaf-spine":
-            _refuse(network, kind, ("rails",))
-        rails = 1 if kind == "leaf-spine" else network.rails
-        above = leaves_and_spines(
-            count, ranks, rate, rails, network.unit, network.spines, network.oversubscription
-        )
+    above = _above(network, kind, count, ranks, rate)
     total = count * (domain.links + 2 * ranks) + 2 * len(above.lower)
     if total > MOST_LINKS:
         raise FabricError(
@@ -160,6 +168,25 @@ def join(domain: Fabric, count: int, network: Network, name: str = "") -> Fabric
     )
 
 
+def _above(network: Network, kind: str, count: int, ranks: int, rate: float) -> Switches:
+    """The switches that join ``count`` domains."""
+    known = _FIELDS[kind]
+    for field in _OPTIONAL:
+        if field not in known and getattr(network, field) != getattr(Network(), field):
+            raise FabricError(f"the scale-out network {kind} has no {field}", f"leave {field} out")
+    if kind == "swarmx-tree":
+        return broadcast_tree(count, ranks, rate)
+    if kind == "switch":
+        return leaves_and_spines(count, ranks, rate, 1, count, None, 1.0)
+    if kind == "dragonfly":
+        return dragonfly_groups(count, ranks, rate, network.unit)
+    rails = 1 if kind == "leaf-spine" else network.rails
+    leaves = (count, ranks, rate, rails, network.unit, network.spines, network.oversubscription)
+    if kind == "three-tier":
+        return pods_and_cores(*leaves, network.pod, network.core_oversubscription)
+    return leaves_and_spines(*leaves)
+
+
 def kind_of(name: str) -> str:
     """The network of :data:`KINDS` that a name means.
 
@@ -175,12 +202,6 @@ def kind_of(name: str) -> str:
             nearest(name, [*KINDS, *ALIASES]) or f"use {', '.join(KINDS)}",
         )
     return known
-
-
-def _refuse(network: Network, kind: str, fields: tuple[str, ...]) -> None:
-    for field in fields:
-        if getattr(network, field) != getattr(Network(), field):
-            raise FabricError(f"the scale-out network {kind} has no {field}", f"leave {field} out")
 
 
 def _positions(domain: Fabric, count: int, above: Switches) -> npt.NDArray[np.float64]:

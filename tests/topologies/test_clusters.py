@@ -176,7 +176,8 @@ def test_every_network_joins_any_domain(kind: str) -> None:
     between = fabric.scale_out & (fabric.kind[fabric.source] == SWITCH) & (fabric.kind[fabric.target] == SWITCH)
     assert (fabric.latency[between] == 3e-6).all()
     hops = distances(fabric)
-    assert hops[0, 6] == (4 if between.any() else 2)
+    # Domains in a row may share a router of a dragonfly.
+    assert hops[0, 6] == (4 if between.any() and kind != "dragonfly" else 2)
 
 
 def test_swarmx_tree_carries_a_whole_domain_and_reduces() -> None:

@@ -211,9 +211,10 @@ def _joined(
     from topologies.scale_out import Network, join
 
     extra: dict[str, Any] = {} if network.rails is None else {"rails": network.rails}
-    extra |= {key: parse_count(options[key]) for key in ("rails", "unit", "spines") if key in options}
-    if "oversubscription" in options:
-        extra["oversubscription"] = _ratio(options["oversubscription"])
+    extra |= {key: parse_count(options[key]) for key in ("rails", "unit", "spines", "pod") if key in options}
+    for key in ("oversubscription", "core_oversubscription"):
+        if key in options:
+            extra[key] = _ratio(key, options[key])
     wanted = Network(
         bandwidth=network.nic_bandwidth,
         latency=network.nic_latency,
@@ -224,14 +225,14 @@ def _joined(
     return join(domain, copies, wanted, name)
 
 
-def _ratio(text: str) -> float:
+def _ratio(key: str, text: str) -> float:
     number, _, other = text.partition(":")
     try:
         value = float(number) / (float(other) if other else 1.0)
     except (ValueError, ZeroDivisionError):
         value = 0.0
     if not 0 < value < float("inf"):
-        raise CatalogueError(f"oversubscription={text} is no ratio", "for example oversubscription=2, or 7:1")
+        raise CatalogueError(f"{key}={text} is no ratio", f"for example {key}=2, or 7:1")
     return value
 
 

@@ -42,7 +42,9 @@ NETWORK_OPTIONS: Mapping[str, str] = {
     "oversubscription": "bandwidth down over bandwidth up of a leaf",
     "rails": "of a rail network",
     "unit": "domains of a scalable unit",
-    "spines": "switches of the top tier",
+    "spines": "switches of the second tier",
+    "pod": "domains of a pod of a three-tier network",
+    "core_oversubscription": "bandwidth down over bandwidth up of a spine of a three-tier network",
 }
 """What may stand behind a name with several domains."""
 OPTIONS: Mapping[str, str] = {**DOMAIN_OPTIONS, **NETWORK_OPTIONS}
