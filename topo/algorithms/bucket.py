@@ -104,22 +104,36 @@ class Bucket:
         owners = self.rank[self.grid.numbers(rows).reshape(self.grid.size, -1)]
         return rows_of(owners * self.parts + self.part)
 
+    def _shares(self, total: float) -> list[float]:
+        """Bytes that a rank sends in one step along each dimension, in order."""
+        shares, left = [], total * self.instance.share
+        for dimension in self.instance.order:
+            left /= self.grid.shape[dimension]
+            shares.append(left)
+        return shares
+
+    def scatter(self, builder: ScheduleBuilder, after: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Add the reduce-scatter; every rank ends with its own share."""
+        for i, share in enumerate(self._shares(builder.collective.bytes)):
+            rings = self.rings(self.instance.order[i])
+            after = (rings.reduce_scatter(builder, share, partial(self.chunks, i), after),)
+        return after
+
+    def gather(self, builder: ScheduleBuilder, after: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Add the all-gather from every rank's own share."""
+        for i, share in reversed(list(enumerate(self._shares(builder.collective.bytes)))):
+            rings = self.rings(self.instance.order[i])
+            after = (rings.all_gather(builder, share, partial(self.chunks, i), after),)
+        return after
+
     def add(self, builder: ScheduleBuilder) -> None:
-        """Add the batches of the run."""
-        order = self.instance.order
-        shares = [builder.collective.bytes * self.instance.share]
-        for dimension in order:
-            shares.append(shares[-1] / self.grid.shape[dimension])
-        before: tuple[int, ...] = ()
+        """Add what the builder's collective asks for."""
         operation = builder.collective.operation
+        before: tuple[int, ...] = ()
         if operation in REDUCING:
-            for i, dimension in enumerate(order):
-                chunks = partial(self.chunks, i)
-                before = (self.rings(dimension).reduce_scatter(builder, shares[i + 1], chunks, before),)
+            before = self.scatter(builder)
         if operation in GATHERING:
-            for i, dimension in reversed(list(enumerate(order))):
-                chunks = partial(self.chunks, i)
-                before = (self.rings(dimension).all_gather(builder, shares[i + 1], chunks, before),)
+            self.gather(builder, before)
 
 
 def shared_out(collective: Collective, shares: FloatArray) -> Chunks:

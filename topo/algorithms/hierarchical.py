@@ -20,6 +20,7 @@ import numpy as np
 
 from topo.algorithms.groups import Groups
 from topo.algorithms.hierarchical_all_to_all import rail_all_to_all
+from topo.algorithms.hierarchical_rooted import hierarchical_rooted
 from topo.algorithms.homes import Link
 from topo.algorithms.invariance import members_by_domain
 from topo.algorithms.nvls import joined_by_switch
@@ -34,6 +35,7 @@ from topo.schedule import Schedule, ScheduleBuilder
 INSIDE = ("ring", "direct", "halving", "nvls")
 ACROSS = ("ring", "direct", "halving", "tree", "sharp")
 ONLY_ALL_REDUCE = ("tree", "sharp")
+ROOTED = ("broadcast", "reduce")
 
 
 def has_levels(collective: Collective, site: Site) -> str:
@@ -50,19 +52,22 @@ def closed_form(bytes: float, gpus: int, nodes: int, inside: Link, across: Link)
 
 def _forms(collective: Collective, site: Site) -> list[str]:
     members = members_by_domain(site)
-    if members is None or collective.operation not in RING_OPERATIONS:
+    operation = collective.operation
+    if members is None or operation == "all-to-all":
         return []
     domains = len(members)
-    whole = collective.operation == "all-reduce"
+    whole = operation == "all-reduce"
     inside = ["ring", "direct"]
-    copying, adding = collective.operation in GATHERING, collective.operation in REDUCING
+    copying, adding = operation in (*GATHERING, "broadcast"), operation in (*REDUCING, "reduce")
     if not joined_by_switch(site, members[0], adding, copying):
         inside.append("nvls")
-    across = ["ring", "halving"] if not domains & (domains - 1) else ["ring"]
-    if whole:
+    across = ["ring"]
+    if operation in RING_OPERATIONS and not domains & (domains - 1):
+        across.append("halving")
+    if whole or operation in ROOTED:
         across.append("tree")
-        if not joined_by_switch(site, members[:, 0], True, True, one_pass=True):
-            across.append("sharp")
+    if whole and not joined_by_switch(site, members[:, 0], True, True, one_pass=True):
+        across.append("sharp")
     return [
         f"hierarchical:inside={i},across={a}" for i in inside for a in across if (i, a) != ("ring", "ring")
     ]
@@ -70,7 +75,7 @@ def _forms(collective: Collective, site: Site) -> list[str]:
 
 @algorithm(
     "hierarchical",
-    (*RING_OPERATIONS, "all-to-all"),
+    (*RING_OPERATIONS, "all-to-all", *ROOTED),
     fits=has_levels,
     pipelines=True,
     parameters=(choice("inside", INSIDE), choice("across", ACROSS)),
@@ -85,6 +90,8 @@ def hierarchical(collective: Collective, site: Site, chunks: int, *, inside: str
         if (inside, across) != ("ring", "ring"):
             raise AlgorithmError("hierarchical all-to-all has one form", "leave inside and across out")
         return rail_all_to_all(collective, members).pipelined(chunks)
+    if operation in ROOTED:
+        return hierarchical_rooted(collective, members, inside, across).pipelined(chunks)
     if across in ONLY_ALL_REDUCE and operation != "all-reduce":
         raise AlgorithmError(f"hierarchical:across={across} does not do {operation}", "take across=ring")
     domains, width = members.shape

@@ -126,7 +126,7 @@ def _random_fabric(seed: int) -> Fabric:
     return Fabric.from_networkx(graph, f"random {seed}")
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10_000),
     operation=st.sampled_from(

@@ -16,7 +16,7 @@ from topo.schedule import Schedule
 
 ZOO = zoo()
 # Fabrics per algorithm and operation: as many kinds as the time of a test run allows.
-KINDS = 4
+KINDS = 3
 
 
 def _places(entry: Algorithm, operation: str) -> list[str]:
