@@ -72,6 +72,7 @@ def simulate(
     certify: bool = False,
     root: int = 0,
     peer: int = -1,
+    exact: bool = False,
 ) -> Result:
     """Simulate one collective on one system.
 
@@ -107,6 +108,8 @@ def simulate(
         Root of a broadcast or reduce, sender of a send-recv.
     peer : int
         Receiver of a send-recv; -1 means the last rank.
+    exact : bool
+        Give the exact bound where the system is small or regular enough for one, else the best elementary bound.
 
     Raises
     ------
@@ -132,6 +135,7 @@ def simulate(
         ranks=group,
         chunks=chunks,
         options=Options(barrier, switching, routing, seed, certify),
+        exact=exact,
     )
 
 

@@ -107,6 +107,7 @@ def simulate(
     chunks: int | str | None = None,
     options: Options | None = None,
     history: History | None = None,
+    exact: bool = False,
 ) -> Result:
     """Simulate one collective.
 
@@ -128,6 +129,8 @@ def simulate(
     history : History, optional
         Lets ``auto`` learn from larger sizes of the same collective on the same system: give the same one while
         sizes fall.
+    exact : bool
+        Give the exact bound where the fabric is small or regular enough for one, else the best elementary bound.
 
     Raises
     ------
@@ -151,7 +154,7 @@ def simulate(
         raise CollectiveError(
             f"the collective is for {collective.ranks} ranks but the group has {len(site.ranks)}"
         )
-    bound = lower_bound(collective, fabric, site.ranks)
+    bound = lower_bound(collective, fabric, site.ranks, exact)
     if isinstance(chunks, str) and chunks != "best":
         raise CollectiveError(f"chunks {chunks!r} is no number", "give a whole number, or best")
     number = chunks if isinstance(chunks, int) else None

@@ -42,6 +42,7 @@ Examples:
 )
 @click.option("--root", type=int, default=0, show_default=True, help="Root, or sender of a send-recv.")
 @click.option("--peer", type=int, default=-1, show_default="the last rank", help="Receiver of a send-recv.")
+@click.option("--exact", is_flag=True, help="The exact bound, where the system is small or regular enough.")
 @click.option("--certify", is_flag=True, help="Prove the schedule and check every rate on the way.")
 @as_json
 def command(
@@ -59,6 +60,7 @@ def command(
     seed: int,
     root: int,
     peer: int,
+    exact: bool,
     certify: bool,
     as_json: bool,
 ) -> None:
@@ -84,6 +86,7 @@ def command(
         routing=routing,
         seed=seed,
         engine=engine,
+        exact=exact,
         certify=certify,
         root=root,
         peer=peer,
