@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from topo.collective import Collective
 from topo.errors import ScheduleError
@@ -32,8 +32,7 @@ TYPES = tuple(dict.fromkeys((*SENDING, *RECEIVING, "cpy", "re", "nop")))
 NOWHERE = -1
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A chunk's place in a buffer of a GPU: ``i`` input, ``o`` output, ``s`` scratch."""
 
     buffer: str

@@ -132,24 +132,30 @@ def _require_result(program: MscclProgram, contents: _Contents) -> None:
 
 
 def _require_order(program: MscclProgram, order: Order) -> None:
-    """Every write must be ordered against every other access of its place."""
+    """Every write must be ordered against every other access of its place.
+
+    Against the write before and the reads since it: those are ordered against all that came earlier.
+    """
     earlier = [0] * len(order.steps)
-    access: dict[tuple[int, Place], list[tuple[int, bool]]] = {}
+    wrote: dict[tuple[int, Place], int] = {}
+    read: dict[tuple[int, Place], list[int]] = {}
     for number in order.sequence:
         for other in order.before(number):
             earlier[number] |= earlier[other] | 1 << other
         step = order.steps[number]
-        touched: dict[Place, bool] = {}
-        for place, writing in [*((p, False) for p in step.reads), *((p, True) for p in step.writes)]:
-            home = program.home(step.gpu, place)
-            touched[home] = touched.get(home, False) or writing
-        for home, writing in touched.items():
-            users = access.setdefault((step.gpu, home), [])
-            for other, wrote in users:
-                if (writing or wrote) and not earlier[number] >> other & 1:
+        writes = {(step.gpu, program.home(step.gpu, place)) for place in step.writes}
+        reads = {(step.gpu, program.home(step.gpu, place)) for place in step.reads} - writes
+        for place in (*reads, *writes):
+            against = [(wrote[place], True)] if place in wrote else []
+            if place in writes:
+                against += [(reader, False) for reader in read.pop(place, [])]
+            for other, writing in against:
+                if not earlier[number] >> other & 1:
                     raise ScheduleError(
-                        f"{step} {'writes' if writing else 'reads'} {home} and {order.steps[other]} "
-                        f"{'writes' if wrote else 'reads'} it, and nothing says which comes first",
+                        f"{step} {'writes' if place in writes else 'reads'} {place[1]} and {order.steps[other]} "
+                        f"{'writes' if writing else 'reads'} it, and nothing says which comes first",
                         "let one wait for the other by depid and deps",
                     )
-            users.append((number, writing))
+        wrote.update(dict.fromkeys(writes, number))
+        for place in reads:
+            read.setdefault(place, []).append(number)
