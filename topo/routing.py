@@ -229,8 +229,9 @@ def _shortest(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
     )
 
 
+MOST_KEPT_TREES = 2_000
 MOST_KEPT_WAYS = 20_000
-"""Pairs of a fabric whose ways are kept for the next schedule."""
+"""Pairs of a fabric whose ways are kept for the next schedule, and groups whose trees are."""
 
 
 def _long_ways(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
@@ -375,6 +376,16 @@ def tree_routes(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
     RoutingError
         No switch joins the members.
     """
+    known: dict[tuple[bytes, bytes], Routes] = fabric.cache.setdefault("trees", {})
+    key = (np.asarray(sources).tobytes(), np.asarray(targets).tobytes())
+    if key not in known:
+        if len(known) > MOST_KEPT_TREES:
+            known.clear()
+        known[key] = _find_tree(fabric, sources, targets)
+    return known[key]
+
+
+def _find_tree(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
     members = fabric.accelerators[np.unique(np.concatenate([sources, targets]))]
     roots = _roots(fabric, members)
     # Links may lead one way only.

@@ -71,8 +71,12 @@ def split(grid: Grid, speed: FloatArray, *, optimal: bool) -> tuple[list[Instanc
     both = speed * np.where(doubled, 2.0, 1.0)
     orders = list(itertools.permutations(dimensions)) if len(dimensions) <= MOST_ORDERED else rotations
     even = float(dimension_loads(grid, rotations, both).mean(axis=1).max())
-    share, best = smallest_maximum(dimension_loads(grid, orders, both))
-    if not optimal or even <= best * (1 + NEAR):
+    # Every order moves (N-1)/N of the data over all dimensions together, so no shares beat this.
+    ideal = (grid.size - 1) / grid.size / float(both[list(dimensions)].sum())
+    share, best = np.zeros(0), even
+    if optimal and even > ideal * (1 + NEAR):
+        share, best = smallest_maximum(dimension_loads(grid, orders, both))
+    if even <= best * (1 + NEAR):
         orders, share, detail = rotations, np.full(len(rotations), 1 / len(rotations)), ""
     else:
         kept = share > NEAR
