@@ -182,7 +182,9 @@ def compare_algorithms(
         for size in reversed(amounts):
             progress(name, len(names) * len(amounts))
             try:
-                mine.append(_run(system, Collective(operation, ranks, size), name, history=history, exact=exact))
+                mine.append(
+                    _run(system, Collective(operation, ranks, size), name, history=history, exact=exact)
+                )
             except InternalError:
                 raise
             except TopoError as problem:
@@ -211,9 +213,7 @@ def _run(
     history: History | None = None,
     exact: bool = False,
 ) -> Result:
-    return simulate(
-        system, collective, algorithm=name, chunks=chunks or "best", history=history, exact=exact
-    )
+    return simulate(system, collective, algorithm=name, chunks=chunks or "best", history=history, exact=exact)
 
 
 def _overtakings(

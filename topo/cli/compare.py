@@ -26,7 +26,8 @@ SHORT = 60
 Examples:
   topo compare
   topo compare all-reduce --on gb200-nvl72 --on 'dgx-h100*9' --sizes '1MiB..1GiB*4'
-  topo compare all-gather --on torus:8x8 --on mesh:8x8 --algorithm ring --json"""
+  topo compare all-gather --on torus:8x8 --on mesh:8x8 --algorithm ring --json
+  topo compare all-reduce --on torus:4x4 --algorithms all --sizes '1KiB..1GiB*32'"""
 )
 @click.argument("operations", metavar="[OPERATION]...", nargs=-1)
 @click.option(
@@ -37,10 +38,19 @@ Examples:
     help=f"A system; give it once for each.  [default: {' '.join(SYSTEMS)}]",
 )
 @click.option(
-    "--sizes", default=SIZES, show_default=True, metavar="SIZES", help="Steps of 4; or 1KiB..4GiB, doubling; or a list."
+    "--sizes",
+    default=SIZES,
+    show_default=True,
+    metavar="SIZES",
+    help="Steps of 4; or 1KiB..4GiB, doubling; or a list.",
 )
 @click.option(
     "--algorithm", default="auto", show_default=True, metavar="NAME", help="auto: each system its fastest."
+)
+@click.option(
+    "--algorithms",
+    metavar="NAMES",
+    help="Compare algorithms, not systems: all, or names with commas between.",
 )
 @click.option("--ccl", metavar="NAME", help="Communication library for all.  [default: ideal]")
 @click.option(
@@ -55,6 +65,7 @@ def command(
     systems: tuple[str, ...],
     sizes: str,
     algorithm: str,
+    algorithms: str | None,
     ccl: str | None,
     output: Path | None,
     jobs: int | None,
@@ -74,6 +85,12 @@ def command(
     if output is not None:
         _require_writable(output)
     amounts = size_range(sizes)
+    if algorithms is not None:
+        from topo.cli.compare_algorithms import run
+
+        _refuse_both(algorithm, systems)
+        run(operations, systems, amounts, algorithms, output, as_json=as_json)
+        return
     operations = operations or OPERATIONS
     loaded = [load(name) for name in systems or SYSTEMS]
 
@@ -97,6 +114,15 @@ def command(
     else:
         _print(comparison, written)
     _report_failures(comparison)
+
+
+def _refuse_both(algorithm: str, systems: tuple[str, ...]) -> None:
+    if algorithm != "auto":
+        raise click.UsageError(
+            "--algorithm and --algorithms go together badly; write --algorithms ring,direct"
+        )
+    if not systems:
+        raise click.UsageError("missing option '--on'; for example --on torus:4x4 --algorithms all")
 
 
 def _processors() -> int:

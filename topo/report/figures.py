@@ -44,7 +44,7 @@ def _panels(pyplot: Any, comparison: Comparison, draw: Callable[[Any, Comparison
     for axis, operation in zip(axes.flat, comparison.operations, strict=False):
         title = draw(axis, comparison, operation)
         axis.set_title(operation)
-        _size_axis(axis, comparison.sizes)
+        size_axis(axis, comparison.sizes)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     for number, axis in enumerate(axes.flat[:count]):
@@ -59,7 +59,8 @@ def _panels(pyplot: Any, comparison: Comparison, draw: Callable[[Any, Comparison
     return figure
 
 
-def _size_axis(axis: Any, sizes: Sequence[float]) -> None:
+def size_axis(axis: Any, sizes: Sequence[float]) -> None:
+    """A logarithmic axis of sizes, with some of them written at it."""
     axis.set_xscale("log", base=2)
     low, high = min(sizes), max(sizes)
     ticks = [s for k in range(41) if low <= (s := _KIB * 4.0 ** (k - 5)) <= high]
@@ -68,7 +69,7 @@ def _size_axis(axis: Any, sizes: Sequence[float]) -> None:
     axis.minorticks_off()
 
 
-def _plain_numbers(axis: Any) -> None:
+def plain_numbers(axis: Any) -> None:
     """0.1, 1, 10 on a logarithmic axis, not powers of ten."""
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
@@ -104,7 +105,7 @@ def _busbw(axis: Any, comparison: Comparison, operation: str) -> str:
         return result.busbw_Bps * result.time_s / result.bound_s / 1e9 if result.bound_s > 0 else float("nan")
 
     _lines(axis, comparison, operation, lambda r: r.busbw_Bps / 1e9, at_bound)
-    _plain_numbers(axis)
+    plain_numbers(axis)
     axis.set_ylabel("bus bandwidth (GB/s)")
     return "Bus bandwidth by size; thin lines: no algorithm can be above"
 
@@ -114,7 +115,7 @@ def _time(axis: Any, comparison: Comparison, operation: str) -> str:
         return result.bound_s * 1e6 if result.bound_s > 0 else float("nan")
 
     _lines(axis, comparison, operation, lambda r: r.time_s * 1e6, bound)
-    _plain_numbers(axis)
+    plain_numbers(axis)
     axis.set_ylabel("time (us)")
     return "Time by size; thin lines: no algorithm can be below"
 
