@@ -11,6 +11,7 @@ import numpy as np
 from topo.bounds import bisection, diameter
 from topo.fabric import KINDS, Fabric, FloatArray
 from topo.system import System
+from topo.units import format_bandwidth
 
 UNCERTAIN = ("estimate", "memory")
 """Confidences of values that nobody published, or that were not verified."""
@@ -60,6 +61,7 @@ def describe(system: System) -> dict[str, Any]:
         "in_network": {"multicast": int(fabric.multicast.sum()), "reduce": int(fabric.reduce.sum())},
         "routing": fabric.routing,
         "library": system.library,
+        "advertised": _advertised(system),
         "chip": _chip(system),
         "power_w": system.power_w,
         "price_usd": system.price_usd,
@@ -107,6 +109,33 @@ def link_classes(fabric: Fabric) -> list[dict[str, Any]]:
         }
         for (out, bandwidth, latency), number in zip(classes.tolist(), cables.tolist(), strict=True)
     ]
+
+
+def _advertised(system: System) -> dict[str, Any] | None:
+    """What the vendor prints as scale-up bandwidth, what an accelerator sends, and how one follows from the other."""
+    up = system.scale_up
+    if up is None:
+        return None
+    rates = sorted(set(up.link_bandwidth), reverse=True)
+    each = up.links // len(up.link_bandwidth)
+    sums = [f"{each * up.link_bandwidth.count(rate)} x {format_bandwidth(rate)}" for rate in rates]
+    said = format_bandwidth(up.marketing_bandwidth) if up.marketing_bandwidth else ""
+    own = format_bandwidth(up.accelerator_bandwidth)
+    how = {
+        "both directions": f"advertised {said} counts both directions: {own} each way",
+        "per direction": f"advertised {said} counts one direction",
+        "with scale-out": f"advertised {said} counts both directions and the scale-out ports too",
+        "conflicting": f"advertised {said} follows from no published link rate; the links give {own} each way",
+    }.get(up.convention, "the vendor advertises no figure")
+    return {
+        "technology": up.technology,
+        "links": up.links,
+        "link_bandwidth_Bps": list(up.link_bandwidth),
+        "per_direction_Bps": up.accelerator_bandwidth,
+        "marketing_Bps": up.marketing_bandwidth,
+        "convention": up.convention,
+        "conversion": f"{' + '.join(sums)} = {own} per direction; {how}",
+    }
 
 
 def _chip(system: System) -> dict[str, Any] | None:

@@ -2,56 +2,157 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from topo.cli.options import as_json, echo_json
 
 KINDS = ("systems", "topologies", "algorithms", "operations")
+SORTS = {
+    "name": "name",
+    "vendor": "vendor",
+    "status": "status",
+    "accelerators": "accelerators",
+    "scale-up": "scale_up_bandwidth_Bps",
+    "scale-out": "scale_out_bandwidth_Bps",
+    "flops": "bf16_flops",
+    "memory": "memory_bytes",
+    "memory-bandwidth": "memory_bandwidth_Bps",
+    "power": "power_w",
+    "price": "price_usd",
+}
+"""What systems can be sorted by, and the key of their record."""
 
 
-@click.command(epilog="\b\nExamples:\n  topo list\n  topo list algorithms\n  topo list systems --json")
+@click.command(
+    epilog="""\b
+Examples:
+  topo list
+  topo list algorithms
+  topo list systems --sort scale-up --min-accelerators 64
+  topo list systems --vendor google --json"""
+)
 @click.argument("kind", metavar="[systems|topologies|algorithms|operations]", required=False)
+@click.option(
+    "--sort",
+    metavar="KEY",
+    help=f"Systems, the largest first: {', '.join(SORTS)}.  Unpublished values come last.",
+)
+@click.option("--vendor", metavar="NAME", help="Only systems of this vendor.")
+@click.option(
+    "--match", metavar="TEXT", help="Only systems with this in name, title, status or link technology."
+)
+@click.option(
+    "--min-accelerators", type=click.IntRange(1), help="Only systems whose domain has as many or more."
+)
+@click.option(
+    "--max-accelerators", type=click.IntRange(1), help="Only systems whose domain has as many or fewer."
+)
+@click.option(
+    "--min-scale-up", metavar="BANDWIDTH", help="Only systems with this per accelerator and direction."
+)
 @as_json
-def command(kind: str | None, as_json: bool) -> None:
-    """List systems, topologies, algorithms and operations, or one of these kinds."""
+def command(kind: str | None, as_json: bool, **choice: Any) -> None:
+    """List systems, topologies, algorithms and operations, or one of these kinds.
+
+    Of systems: accelerators of a scale-up domain, bandwidth per accelerator and direction inside the domain and
+    out of it, dense bf16 peak and memory of an accelerator.  A question mark: estimated, or recalled.
+    """
     from topo.errors import nearest
 
     if kind is not None and kind not in KINDS:
         raise click.UsageError(
             f"{kind!r} cannot be listed; {nearest(kind, KINDS) or 'one of ' + ', '.join(KINDS)}"
         )
+    choice = {option: value for option, value in choice.items() if value is not None}
+    if choice and kind != "systems":
+        option = "--" + next(iter(choice)).replace("_", "-")
+        raise click.UsageError(f"{option} is for systems; write topo list systems {option} ...")
     chosen = KINDS if kind is None else (kind,)
-    found = {name: _entries(name) for name in chosen}
+    found = {name: _systems(choice) if name == "systems" else _entries(name) for name in chosen}
     if as_json:
         echo_json(found if kind is None else found[kind])
         return
-    width = max(len(entry["name"]) for entries in found.values() for entry in entries) + 2
+    width = max((len(entry["name"]) for entries in found.values() for entry in entries), default=0) + 2
     for number, (name, entries) in enumerate(found.items()):
         if kind is None:
             click.echo(f"{chr(10) if number else ''}{name}")
         for entry in entries:
             indent = "  " if kind is None else ""
-            click.echo(f"{indent}{entry['name']:<{width}}{entry['summary']}".rstrip())
+            facts = _facts(entry) if kind == "systems" else ""
+            click.echo(f"{indent}{entry['name']:<{width}}{facts}{entry['summary']}".rstrip())
 
 
 def _entries(kind: str) -> list[dict[str, str]]:
     return {
-        "systems": _systems,
         "topologies": _topologies,
         "algorithms": _algorithms,
         "operations": _operations,
     }[kind]()
 
 
-def _systems() -> list[dict[str, str]]:
-    from topologies import catalogue
+def _systems(choice: dict[str, Any]) -> list[dict[str, Any]]:
+    from topologies.catalogue.table import records
 
-    entries = []
-    for name in catalogue.system_names():
-        file = catalogue.describe(name)
-        summary = f"{file.vendor} {file.title}; {file.status}"
-        entries.append({"name": name, "summary": summary, "vendor": file.vendor, "status": file.status})
-    return entries
+    found = [
+        {"name": r["name"], "summary": f"{r['vendor']} {r['title']}; {r['status']}", **r} for r in records()
+    ]
+    return _sorted([entry for entry in found if _wanted(entry, choice, found)], choice.get("sort"))
+
+
+def _wanted(entry: dict[str, Any], choice: dict[str, Any], all_entries: list[dict[str, Any]]) -> bool:
+    """Whether a system passes every filter."""
+    from topo.errors import nearest
+    from topo.units import parse_bandwidth
+
+    vendors = sorted({e["vendor"] for e in all_entries})
+    vendor = choice.get("vendor")
+    if vendor is not None and vendor.lower() not in (v.lower() for v in vendors):
+        near = nearest(vendor, vendors) or f"one of {', '.join(vendors)}"
+        raise click.UsageError(f"no system is of vendor {vendor!r}; {near}")
+    text = " ".join(entry[key] for key in ("name", "title", "status", "technology")).lower()
+    least = parse_bandwidth(choice["min_scale_up"]) if "min_scale_up" in choice else 0.0
+    return (
+        (vendor is None or entry["vendor"].lower() == vendor.lower())
+        and choice.get("match", "").lower() in text
+        and choice.get("min_accelerators", 0) <= entry["accelerators"]
+        and entry["accelerators"] <= choice.get("max_accelerators", entry["accelerators"])
+        and (entry["scale_up_bandwidth_Bps"] or 0.0) >= least
+    )
+
+
+def _sorted(entries: list[dict[str, Any]], by: str | None) -> list[dict[str, Any]]:
+    from topo.errors import nearest
+
+    if by is None or by == "name":
+        return entries
+    if by not in SORTS:
+        raise click.UsageError(f"systems have no {by!r} to sort by; {nearest(by, SORTS) or ', '.join(SORTS)}")
+    key = SORTS[by]
+    if key in ("vendor", "status"):
+        return sorted(entries, key=lambda entry: str(entry[key]).lower())
+    return sorted(entries, key=lambda entry: (entry[key] is None, -(entry[key] or 0.0)))
+
+
+def _facts(entry: dict[str, Any]) -> str:
+    """The main numbers of a system in columns, each with its unit."""
+    from topo.units import format_bandwidth, format_bytes
+
+    def shown(key: str, words: Callable[[float], str]) -> str:
+        value = entry[key]
+        mark = "?" if key in entry["estimated"] else ""
+        return "-" if value is None else words(value) + mark
+
+    cells = (
+        (f"{entry['accelerators']:,}", 7),
+        ("x " + shown("scale_up_bandwidth_Bps", format_bandwidth), 13),
+        ("out " + shown("scale_out_bandwidth_Bps", format_bandwidth), 15),
+        (shown("bf16_flops", lambda flops: f"{flops / 1e12:,.5g}TFLOP/s"), 15),
+        (shown("memory_bytes", format_bytes), 10),
+    )
+    return "".join(f"{text:<{width}}" for text, width in cells)
 
 
 def _topologies() -> list[dict[str, str]]:

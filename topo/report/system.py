@@ -33,6 +33,7 @@ def system_block(facts: Mapping[str, Any]) -> str:
     rows.append(("degree", "; ".join(_degree(kind, counts) for kind, counts in facts["degrees"].items())))
     rows += [
         ("scale-up", _scale_up(facts)),
+        *_advertised(facts),
         ("scale-out", _scale_out(facts)),
         ("diameter", _count(facts["diameter"], "link")),
     ]
@@ -107,6 +108,11 @@ def _scale_up(facts: Mapping[str, Any]) -> str:
     return text if least > most * (1 - 1e-9) else f"{text} (the least: {format_bandwidth(least)})"
 
 
+def _advertised(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    said = facts["advertised"]
+    return [("", f"{said['technology']}: {said['conversion']}")] if said else []
+
+
 def _scale_out(facts: Mapping[str, Any]) -> str:
     if not facts["scale_out_bandwidth_Bps"]:
         return "none"
@@ -137,7 +143,13 @@ def _sources(facts: Mapping[str, Any]) -> str:
         for source in sources
     ]
     widths = [min(40, max(len(row[i]) for row in rows)) for i in range(2)]
-    lines = ["", "", f"  sources ({MARK}: estimated, or recalled and not verified)", ""]
+    unsure = sum(source["uncertain"] for source in sources)
+    lines = [
+        "",
+        "",
+        f"  sources ({MARK}: {unsure} of {len(sources)}, estimated, or recalled and not verified)",
+        "",
+    ]
     for row in rows:
         lines.append(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}")
     lines.append("")

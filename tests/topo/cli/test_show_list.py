@@ -77,3 +77,64 @@ def test_list_one_kind(topo: Callable[..., Any], kind: str) -> None:
     entries = topo("list", kind, "--json").data
     lines = topo("list", kind).out.splitlines()
     assert [line.split()[0] for line in lines] == [entry["name"] for entry in entries]
+
+
+def test_show_explains_the_advertised_bandwidth(topo: Callable[..., Any]) -> None:
+    rack = topo("show", "gb200-nvl72", "--json").data["advertised"]
+    assert (rack["marketing_Bps"], rack["per_direction_Bps"], rack["links"]) == (1.8e12, 900e9, 18)
+    assert rack["conversion"].startswith(
+        "18 x 50GB/s = 900GB/s per direction; advertised 1.8TB/s counts both"
+    )
+    slow_z = topo("show", "trn2-ultra", "--json").data["advertised"]["conversion"]
+    assert slow_z.startswith("4 x 128GB/s + 2 x 64GB/s = 640GB/s per direction")
+    assert "advertised 1.8TB/s" in " ".join(topo("show", "gb200-nvl72").out.split())
+    assert topo("show", "ring:4", "--json").data["advertised"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--vendor", "cerebras"), ["wse2", "wse3"]),
+        (
+            ("--match", "nvlink 5", "--min-accelerators", "40"),
+            ["gb200-nvl36x2", "gb200-nvl72", "gb300-nvl72"],
+        ),
+        (("--min-accelerators", "9000"), ["groq-10440", "tpu-8t", "tpu-v7"]),
+        (("--max-accelerators", "4", "--sort", "power"), ["wse2", "wse3", "maia100"]),
+        (("--min-scale-up", "1.5TB/s", "--sort", "scale-up"), ["dojo", "rubin", "helios", "vera"]),
+    ],
+)
+def test_list_filters_and_sorts(
+    topo: Callable[..., Any], options: tuple[str, ...], expected: list[str]
+) -> None:
+    entries = topo("list", "systems", *options, "--json").data
+    assert len(entries) == len(expected)
+    assert all(e["name"].startswith(name) for e, name in zip(entries, expected, strict=True)), entries
+
+
+@pytest.mark.parametrize("key", ["flops", "price", "memory", "scale-out"])
+def test_list_sorts_largest_first_and_unpublished_last(topo: Callable[..., Any], key: str) -> None:
+    name = {"flops": "bf16_flops", "price": "price_usd", "memory": "memory_bytes"}.get(
+        key, "scale_out_bandwidth_Bps"
+    )
+    values = [entry[name] for entry in topo("list", "systems", "--sort", key, "--json").data]
+    known = [value for value in values if value is not None]
+    assert known == sorted(known, reverse=True) and len(known) > 15
+    assert all(value is None for value in values[len(known) :])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("systems", "--vendor", "Gogle"), "Google"),
+        (("systems", "--sort", "pric"), "price"),
+        (("systems", "--min-accelerators", "0"), "min-accelerators"),
+        (("systems", "--min-scale-up", "fast"), "fast"),
+        (("algorithms", "--sort", "name"), "for systems"),
+    ],
+)
+def test_list_refuses_what_it_cannot_sort_or_filter(
+    topo: Callable[..., Any], arguments: tuple[str, ...], said: str
+) -> None:
+    refused = topo("list", *arguments)
+    assert refused.code == 2 and said in refused.problem
