@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 
 from tests.topo.algorithms.examples import cut_torus, grid, line, schedule, star
 from topo.algorithms import Site, build
-from topo.collective import Collective
+from topo.collective import Collective, segments
 from topo.errors import AlgorithmError
 from topo.fabric import Fabric
 from topo.formats import msccl
+from topo.schedule import ScheduleBuilder, rows_of
 from topo.simulate import run_schedule
 from topologies.switch import switch
 
@@ -93,7 +95,8 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_long_runs_of_chunks_are_cut_as_the_runtime_wants_them() -> None:
-    made = schedule("direct", star(3), "broadcast", 1e6)
-    many = schedule("halving-doubling", star(256), "reduce-scatter", 1e6)
-    assert max(step.count for step in msccl.read_text(msccl.written(made)).steps) == 1
-    assert max(step.count for step in msccl.read_text(msccl.written(many)).steps) == 71
+    collective = Collective("broadcast", 2, 100.0)
+    builder = ScheduleBuilder(collective, "whole", partial(segments, collective, 100))
+    builder.add([0], [1], 100.0, rows_of(np.arange(100)[None, :]))
+    program = msccl.read_text(msccl.written(builder.build()))
+    assert [step.count for step in program.steps] == [71, 29, 71, 29]
