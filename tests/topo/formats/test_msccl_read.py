@@ -74,6 +74,7 @@ def test_both_spellings_of_a_ring_are_the_same_program() -> None:
 def test_a_program_may_be_bound_to_any_size_but_not_to_another_collective() -> None:
     program = msccl.read(FOLDER / "ring-allreduce-4.xml")
     assert program.schedule(64.0).bytes_sent().tolist() == [96.0] * 4
+    assert program.schedule("1KiB").collective.bytes == 1024
     for other in (Collective("all-gather", 4, 64), Collective("all-reduce", 5, 64)):
         with pytest.raises(ScheduleError, match="does all-reduce among 4 ranks"):
             program.schedule(other)

@@ -2,7 +2,7 @@
 
 >>> from topo.formats import msccl
 >>> program = msccl.read("ring.xml")               # doctest: +SKIP
->>> schedule = program.schedule(64 * 2**20)        # doctest: +SKIP
+>>> schedule = program.schedule("64MiB")           # doctest: +SKIP
 
 A program is proved when it is read: its steps can be put in an order, every read of a place follows the write it
 needs, and at the end every output chunk holds exactly the contributions it should.  Timing follows the steps:

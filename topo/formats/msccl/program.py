@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from topo.collective import Collective
 from topo.errors import ScheduleError
+from topo.units import parse_bytes
 
 if TYPE_CHECKING:
     from topo.schedule import Schedule
@@ -173,8 +174,8 @@ class MscclProgram:
         """The collective that it carries out, at nccl-tests' size."""
         return Collective(self.operation, self.ranks, bytes, root=self.root)
 
-    def schedule(self, bytes: float | Collective) -> Schedule:
-        """The program as a Schedule for a size or collective.
+    def schedule(self, bytes: float | str | Collective) -> Schedule:
+        """The program as a Schedule for a size (a number, or text such as ``64MiB``) or collective.
 
         Raises
         ------
@@ -183,7 +184,7 @@ class MscclProgram:
         """
         from topo.formats.msccl.streams import scheduled
 
-        collective = bytes if isinstance(bytes, Collective) else self.collective(bytes)
+        collective = bytes if isinstance(bytes, Collective) else self.collective(parse_bytes(bytes))
         own = (self.operation, self.ranks)
         rooted = self.operation in ("broadcast", "reduce")
         if own != (collective.operation, collective.ranks) or (rooted and collective.root != self.root):
