@@ -2,7 +2,8 @@
 
 Every algorithm that fits is built and compiled, which tells its latency (with next to no bytes) and how long its
 busiest link is busy.  In the order of their sum they are simulated, each no further than the best time so far; one
-whose latency or busiest link alone takes longer is left out, and a time at the lower bound ends the search.
+whose latency or busiest link alone takes longer is left out, and a time at the lower bound ends the search.  Where
+all stay far above the bound on a damaged or irregular fabric, schedules made for it are searched for.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from topo.algorithms import Algorithm, Site, build, find, fitting, refusal, with
 from topo.bounds import Bound
 from topo.collective import Collective
 from topo.errors import AlgorithmError
+from topo.fabric import FloatArray
 from topo.network.fold import Folded, fold, unfolded
 from topo.network.network import Network, Outcome
 from topo.network.program import Program, compile_program, scaled
 from topo.network.solver import run_alone
 from topo.network.structured import structured
+from topo.regularity import irregular
 from topo.schedule import Schedule
 from topo.translation import link_orbits
 
@@ -38,6 +41,12 @@ NEXT_TO_NOTHING = 1e-12
 """Factor on all bytes that leaves latency alone."""
 KEPT_ROWS = 200_000
 """Largest program, in rows and links, that is kept for other sizes."""
+WORTH_SEARCHING = 1.25
+"""Ratio to the lower bound above which schedules are searched for, on a fabric that no formula was made for."""
+SEARCHED_RANKS = 64
+"""Ranks up to which they are."""
+SEARCHED_CHUNKS = 16
+"""Pieces that they are pipelined in, one number only: each costs."""
 MANY_TRANSFERS = 400_000
 """Transfers, repeats not counted, beyond which only translation-invariant schedules are tried."""
 
@@ -297,6 +306,27 @@ class History:
             self.times[run.prepared.algorithm.name] = (size, reach * SAFETY, run.prepared.chunks)
 
 
+def port_time(schedule: Schedule, site: Site) -> float:
+    """Seconds that the bytes of a schedule need at the busiest port of its ranks; no run is shorter."""
+    sent, received = _port_bytes(schedule)
+    egress, ingress = site.fabric.egress[site.ranks], site.fabric.ingress[site.ranks]
+    return float(max((sent / egress).max(), (received / ingress).max()))
+
+
+def _port_bytes(schedule: Schedule) -> tuple[FloatArray, FloatArray]:
+    sent = np.zeros(schedule.collective.ranks)
+    received = np.zeros(schedule.collective.ranks)
+    for batch in schedule.batches:
+        if batch.grid is not None:
+            total = float(batch.bytes.sum()) * batch.repeat
+            sent += total
+            received += total
+            continue
+        for into, (pointer, ranks) in ((sent, batch.senders()), (received, batch.receivers())):
+            np.add.at(into, ranks, np.repeat(batch.bytes * batch.repeat, np.diff(pointer)))
+    return sent, received
+
+
 def may_cut(collective: Collective, chunks: int) -> bool:
     """Whether chunks of every rank's share would still be of a sensible size."""
     return collective.bytes / (chunks * collective.ranks) >= SMALLEST_CHUNK
@@ -344,13 +374,16 @@ def fastest(
                 f"no algorithm pipelines {collective.operation} here", "leave the chunks out"
             )
     history = history if history is not None else History()
+    hop = float(site.fabric.latency.min(initial=np.inf))
     promises: list[tuple[float, float, Algorithm]] = []
     for entry in tries:
-        if entry.costly or not affordable(build(entry.name, collective, site, chunks or 1), site):
+        if entry.costly:
             continue
-        ready = prepared(entry, collective, site, chunks or 1, options)
-        floor = max(ready.latency, ready.busy, history.floor(entry.name, collective.bytes))
-        promise = 0.0 if entry.name == history.winner else max(ready.latency + ready.busy, floor)
+        schedule = build(entry.name, collective, site, chunks or 1)
+        if not affordable(schedule, site):
+            continue
+        floor = max(port_time(schedule, site), history.floor(entry.name, collective.bytes))
+        promise = 0.0 if entry.name == history.winner else floor + schedule.steps * hop
         promises.append((promise, floor, entry))
     promises.sort(key=lambda promise: promise[0])
     enough = bound.seconds * (AT_THE_BOUND if collective.ranks <= LARGE_GROUP else NEAR_THE_BOUND)
@@ -367,9 +400,41 @@ def fastest(
             best = run
         if best is not None and best.seconds <= enough:
             break
+    if best is None or best.seconds > WORTH_SEARCHING * bound.seconds:
+        best = _searched(
+            [entry for entry in tries if entry.costly], collective, site, options, bound, chunks, best
+        )
     if best is None:
         raise AlgorithmError(f"no algorithm finishes {collective.operation} on {site.fabric.name}")
     history.winner = best.prepared.algorithm.name
+    return best
+
+
+def _searched(
+    entries: list[Algorithm],
+    collective: Collective,
+    site: Site,
+    options: Options,
+    bound: Bound,
+    chunks: int | None,
+    best: Run | None,
+) -> Run | None:
+    """The best run when schedules are also searched for: on small groups, where nothing else fits or the fabric is
+    irregular, and only until one comes near the bound.
+    """
+    if collective.ranks > SEARCHED_RANKS or not (best is None or irregular(site.fabric)):
+        return best
+    # Those that do not pipeline are done after one run.
+    for entry in sorted(entries, key=lambda entry: entry.pipelines):
+        pieces = chunks or (
+            SEARCHED_CHUNKS if entry.pipelines and may_cut(collective, SEARCHED_CHUNKS) else 1
+        )
+        cutoff = best.seconds if best is not None else np.inf
+        run = simulated(prepared(entry, collective, site, pieces, options), options, cutoff)
+        if run.seconds < cutoff:
+            best = run
+        if best is not None and best.seconds <= WORTH_SEARCHING * bound.seconds:
+            break
     return best
 
 

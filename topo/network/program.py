@@ -272,9 +272,26 @@ def require_memory(schedule: Schedule, fabric: Fabric) -> None:
 def _all_routes(schedule: Schedule, fabric: Fabric, ranks: IntArray, routing: str, seed: int) -> list[Routes]:
     """Routes of every batch; batches between the same ends (the parts of a pipeline) share theirs."""
     known: dict[tuple[str | int, ...], Routes] = {}
+    keys = [
+        (batch.form, id(batch.source), id(batch.target), id(batch.fan), id(batch.routes))
+        for batch in schedule.batches
+    ]
+    if routing != "ecmp":
+        # The ways of all plain batches are found in one go.
+        plain = {
+            key: batch
+            for key, batch in zip(keys, schedule.batches, strict=True)
+            if batch.form == "direct" and batch.routes is None and len(batch)
+        }
+        if plain:
+            source = np.concatenate([ranks[batch.source] for batch in plain.values()])
+            target = np.concatenate([ranks[batch.target] for batch in plain.values()])
+            together = find_routes(fabric, source, target, routing, seed)
+            ends = np.cumsum([len(batch) for batch in plain.values()])
+            for key, end, batch in zip(plain, ends.tolist(), plain.values(), strict=True):
+                known[key] = together.take(np.arange(end - len(batch), end))
     found: list[Routes] = []
-    for number, batch in enumerate(schedule.batches):
-        key = (batch.form, id(batch.source), id(batch.target), id(batch.fan), id(batch.routes))
+    for number, (key, batch) in enumerate(zip(keys, schedule.batches, strict=True)):
         if routing == "ecmp" or key not in known:
             known[key] = batch_routes(batch, fabric, ranks, routing, seed + number)
         found.append(known[key])
