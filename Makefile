@@ -13,7 +13,7 @@ TESTING := .venv/testing.stamp
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: compare
 compare: $(RUNTIME) ## Compare five fabrics on four collectives; tables and figures go to results/compare
@@ -28,6 +28,14 @@ lint: $(TESTING) ## Check style, formatting and types only
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo "make lint: mend the formatting with $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
+
+.PHONY: figures
+figures: $(RUNTIME) ## Draw the maps of the catalogue into results/figures
+	@$(BIN)/topo catalogue --figures results/figures
+
+.PHONY: catalogue-page
+catalogue-page: $(RUNTIME) ## Write docs/systems.md with a picture of every system
+	@$(BIN)/topo catalogue --page docs
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build leftovers; results/ stays

@@ -15,6 +15,7 @@ COMMANDS = {
     "bound": "Say what no algorithm can beat, and why.",
     "list": "List systems, topologies, algorithms, operations.",
     "show": "Say what a system is, and draw it.",
+    "catalogue": "Write the catalogue as a page with pictures, and as maps.",
 }
 """Command to its summary; the command ``x`` is the function ``command`` of the module ``topo.cli.x``."""
 

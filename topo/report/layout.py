@@ -117,6 +117,11 @@ def _plain(fabric: Fabric, place: FloatArray) -> Layout:
         switches = np.flatnonzero(touched & (fabric.kind != ACCELERATOR))[: MOST_NODES // 2]
         keep[switches] = True
         place[~keep] = np.nan
+        if len(switches):
+            # The switches of the whole come to stand above the part that is drawn.
+            part = place[fabric.accelerators[: MOST_NODES // 2], 0]
+            order = np.argsort(np.argsort(place[switches, 0], kind="stable"))
+            place[switches, 0] = part.min() + np.ptp(part) * (order + 0.5) / len(switches)
         note = f"the first {MOST_NODES // 2:,} of {fabric.ranks:,} accelerators, and switches that they reach"
     return Layout(_not_flat(place), np.zeros(fabric.links), note=note)
 

@@ -27,7 +27,7 @@ def system_block(facts: Mapping[str, Any]) -> str:
     rows.append(
         (
             "links",
-            f"{_count(facts['cables'], 'cable')} ({facts['links']:,} directed links): {_classes(facts)}",
+            f"{counted_words(facts['cables'], 'cable')} ({facts['links']:,} directed links): {_classes(facts)}",
         )
     )
     rows.append(("degree", "; ".join(_degree(kind, counts) for kind, counts in facts["degrees"].items())))
@@ -35,7 +35,7 @@ def system_block(facts: Mapping[str, Any]) -> str:
         ("scale-up", _scale_up(facts)),
         *_advertised(facts),
         ("scale-out", _scale_out(facts)),
-        ("diameter", _count(facts["diameter"], "link")),
+        ("diameter", counted_words(facts["diameter"], "link")),
     ]
     if facts["bisection_Bps"] is not None:
         rows.append(
@@ -52,7 +52,8 @@ def system_block(facts: Mapping[str, Any]) -> str:
     return set_block(title, rows) + _sources(facts)
 
 
-def _count(number: int, word: str) -> str:
+def counted_words(number: int, word: str) -> str:
+    """``1 link``, ``3 switches``."""
     plural = word + ("es" if word.endswith("ch") else "s")
     return f"{number:,} {word if number == 1 else plural}"
 
@@ -92,7 +93,7 @@ def _classes(facts: Mapping[str, Any]) -> str:
 def _degree(kind: str, counts: Mapping[str, int]) -> str:
     word = {"accelerator": "an accelerator", "switch": "a switch", "nic": "a NIC"}[kind]
     if len(counts) == 1:
-        return f"{word} has {_count(int(next(iter(counts))), 'cable')}"
+        return f"{word} has {counted_words(int(next(iter(counts))), 'cable')}"
     if len(counts) > _MOST_DEGREES:
         degrees = list(map(int, counts))
         return f"{word} has {min(degrees)} to {max(degrees)} cables"
