@@ -98,7 +98,7 @@ class EventSolver:
     ) -> None:
         p = program
         self.program = p
-        self.clock = np.asarray([now, now if origin is None else origin])
+        self.clock = np.asarray([now, now if origin is None else origin], dtype=float)
         self.numbers = np.zeros(kernel.NUMBERS, dtype=np.int64)
         rows = np.zeros(p.rows, dtype=ROW)
         for name in ("bytes", "latency", "repeat"):

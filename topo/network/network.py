@@ -95,7 +95,7 @@ class Network:
     def _begin(self, env: simpy.Environment, capacity: FloatArray, certify: bool) -> None:
         self.env = env
         self.solver = FluidSolver(capacity, certify=certify)
-        self.solver.now = env.now
+        self.solver.now = float(env.now)
         self._waiting: list[tuple[Job, simpy.Event]] = []
         self._driver = Driver.of(env)
 
