@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from topo.algorithms.exchange import Round, time_reversed
-from topo.fabric import FloatArray, IntArray
+from topo.fabric import BoolArray, FloatArray, IntArray
 from topo.schedule import Table, rows_of
 
 
@@ -47,11 +48,36 @@ class Butterfly:
 
     def scatter(self) -> list[Round]:
         """Rounds of the reduce-scatter: about half of what is left goes to the peer each time."""
+        if 1 << len(self.peers) != len(self.rank):
+            return time_reversed(self._without_doubles()[0])
         return [self._round(s) for s in range(len(self.peers))]
 
     def gather(self) -> list[Round]:
         """Rounds of the all-gather: the reduce-scatter backwards."""
         return time_reversed(self.scatter())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every member hears of every other."""
+        return 1 << len(self.peers) == len(self.rank) or self._without_doubles()[1]
+
+    def _without_doubles(self) -> tuple[list[Round], bool]:
+        """Rounds of the all-gather when ways meet again: nobody is sent what it has; and whether all end with all."""
+        held = np.eye(len(self.rank), dtype=bool)
+        rounds: list[Round] = []
+        for peer in reversed(self.peers):
+            fresh = held & ~held[peer]
+            count = fresh.sum(axis=1) if self.weight is None else fresh @ self.weight
+            sends = np.flatnonzero(count)
+            chunks = partial(self._rows, fresh[sends])
+            rounds.append(Round(self.rank[sends], self.rank[peer[sends]], count[sends].astype(float), chunks))
+            held = held | held[peer]
+        return rounds, bool(held.all())
+
+    def _rows(self, owned: BoolArray) -> Table:
+        tables = [self.table(np.flatnonzero(row)[None]) for row in owned]
+        counts = [int(pointer[-1]) for pointer, _ in tables]
+        return np.concatenate([[0], np.cumsum(counts)]), np.concatenate([ids for _, ids in tables])
 
     def exchange(self) -> list[Round]:
         """Rounds in which peers exchange everything; one share is the whole, chunk 0 of ``table``."""

@@ -4,7 +4,8 @@ Source: De Sensi, Bonato, Saam and Hoefler, "Swing: Short-cutting Rings for High
 (arXiv 2401.09356).  In round s of a ring of 2^L ranks, rank r pairs with r + rho(s) if r is even and r - rho(s) if
 odd, rho(s) = (1 - (-2)^(s+1)) / 3: 1, -1, 3, -5, 11 ...; delta = |rho|.  On D dimensions one instance starts with
 each dimension and takes them in turn; mirrored instances swing the other way; each carries S/(2D).  On k^D, in
-lock-step: 2 sum_{s < log2 N} delta(floor(s/D)) (a + S/(2D 2^(s+1) B)).
+lock-step: 2 sum_{s < log2 N} delta(floor(s/D)) (a + S/(2D 2^(s+1) B)).  With dimensions of even length that are no
+powers of two the ways of a block meet again; then nobody is sent what it has.
 """
 
 from __future__ import annotations
@@ -30,15 +31,32 @@ def swing_distance(round: int) -> int:
     return int((1 - (-2) ** (round + 1)) // 3)
 
 
-def of_powers_of_two(collective: Collective, site: Site) -> str:
-    """Swing pairs ranks along dimensions of two, four, eight ... ranks."""
+def of_even_dimensions(collective: Collective, site: Site) -> str:
+    """Swing pairs ranks along dimensions of even length, and every rank must hear of every other."""
     grid = _grid(site)
     if grid.twisted:
         return "rings along the dimensions of a twisted torus do not close"
-    bad = [k for k in grid.shape if k & (k - 1)]
-    if bad:
-        return f"every dimension must be a power of two, not {bad[0]}"
+    odd = [k for k in grid.shape if k % 2 and k > 1]
+    if odd:
+        return f"every dimension must be of even length, not {odd[0]}"
+    if any(k & (k - 1) for k in grid.shape) and not all(_complete(site, grid)):
+        return f"its rounds do not reach all of {'x'.join(map(str, grid.shape))} ranks"
     return ""
+
+
+def _complete(site: Site, grid: Grid) -> list[bool]:
+    key = ("swing", grid)
+    if key not in site.fabric.cache:
+        rank = np.arange(grid.size)
+        wings = [Butterfly(swing_peers(grid, *instance), rank) for instance in _instances(grid)]
+        site.fabric.cache[key] = [wing.complete for wing in wings]
+    found: list[bool] = site.fabric.cache[key]
+    return found
+
+
+def _instances(grid: Grid) -> list[tuple[int, bool]]:
+    """Starting dimension and whether mirrored."""
+    return [(d, mirrored) for d in range(len(grid.dimensions)) for mirrored in (False, True)]
 
 
 def _grid(site: Site) -> Grid:
@@ -58,7 +76,7 @@ def swing_peers(grid: Grid, start: int, mirrored: bool) -> tuple[IntArray, ...]:
         Whether the instance swings the other way.
     """
     dimensions = grid.dimensions[start:] + grid.dimensions[:start]
-    left = {d: grid.shape[d].bit_length() - 1 for d in dimensions}
+    left = {d: (grid.shape[d] - 1).bit_length() for d in dimensions}
     place = grid.coordinates(np.arange(grid.size))
     found: list[IntArray] = []
     for local in range(max(left.values())):
@@ -92,20 +110,21 @@ def closed_form(grid: Grid, bytes: float, latency: float, bandwidth: float) -> f
 
 
 def _latency_form(collective: Collective, site: Site) -> list[str]:
-    return ["swing:form=latency"] if collective.operation == "all-reduce" else []
+    plain = not collective.ranks & (collective.ranks - 1)
+    return ["swing:form=latency"] if collective.operation == "all-reduce" and plain else []
 
 
 @algorithm(
     "swing",
     RING_OPERATIONS,
-    fits=of_powers_of_two,
+    fits=of_even_dimensions,
     parameters=(choice("form", ("bandwidth", "latency")),),
     variants=_latency_form,
 )
 def swing(collective: Collective, site: Site, chunks: int, *, form: str) -> Schedule:
     """Butterflies that swing to and fro along the dimensions; form=latency exchanges all at once."""
     grid = _grid(site)
-    instances = [(d, mirrored) for d in range(len(grid.dimensions)) for mirrored in (False, True)]
+    instances = _instances(grid)
     if form == "latency":
         return _whole(collective, grid, instances)
     count = len(instances)
@@ -127,6 +146,10 @@ def _chunks(parts: int, part: int, owner: IntArray) -> Table:
 
 
 def _whole(collective: Collective, grid: Grid, instances: list[tuple[int, bool]]) -> Schedule:
+    if collective.ranks & (collective.ranks - 1):
+        raise AlgorithmError(
+            f"swing:form=latency is for a power of two ranks, not {collective.ranks}", "take form=bandwidth"
+        )
     if collective.operation != "all-reduce":
         raise AlgorithmError(f"swing:form=latency does not do {collective.operation}", "take form=bandwidth")
     count = len(instances)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from tests.topo.algorithms.sites import built, collective_on, dimmed, fabric_of, seconds, star, timed
-from topo.algorithms import pat, swing
+from topo.algorithms import Site, build, pat, swing
 from topo.algorithms.bruck import nonzero_digits
 from topo.algorithms.butterfly import Butterfly
 from topo.algorithms.exchange import Round, add_rounds
 from topo.collective import Collective, cut
+from topo.errors import AlgorithmError
 from topo.fabric import Grid
 from topo.schedule import ScheduleBuilder, one_each
 from topologies.ring import ring
@@ -137,3 +138,31 @@ def test_rounds_reversed_twice_are_the_same() -> None:
         assert (again.source == each.source).all() and (again.target == each.target).all()
         assert (again.chunks()[1] == each.chunks()[1]).all()
     assert collective.ranks == 7
+
+
+@pytest.mark.parametrize("shape", [(6,), (10,), (12,), (28,), (6, 6), (4, 6), (2, 10)])
+def test_swing_on_even_dimensions_sends_nobody_what_it_has(shape: tuple[int, ...]) -> None:
+    """The extension to sizes that are no powers of two: each rank is sent every block exactly once."""
+    fabric = dimmed(shape)
+    n, size = fabric.ranks, 840_000.0 * fabric.ranks
+    schedule = built("swing", fabric, collective_on(fabric, "all-gather", size))
+    assert schedule.bytes_received() == pytest.approx(np.full(n, size * (n - 1) / n), rel=1e-9)
+    built("swing", fabric, collective_on(fabric, "all-reduce", size))
+    built("swing", fabric, collective_on(fabric, "reduce-scatter", size))
+
+
+def test_swing_says_what_it_cannot_do() -> None:
+    for shape, why in (((5,), "even length, not 5"), ((4, 3), "even length, not 3")):
+        fabric = dimmed(shape)
+        with pytest.raises(AlgorithmError, match=why):
+            build("swing", collective_on(fabric, "all-reduce"), Site(fabric, np.arange(fabric.ranks)))
+    fabric = dimmed((6,))
+    with pytest.raises(AlgorithmError, match="power of two ranks, not 6"):
+        build("swing:form=latency", collective_on(fabric, "all-reduce"), Site(fabric, np.arange(6)))
+
+
+def test_a_butterfly_that_misses_ranks_knows() -> None:
+    two = np.asarray([1, 0, 3, 2])
+    assert not Butterfly((two, two, two), np.arange(4)).complete
+    peers = (two, np.asarray([2, 3, 0, 1]), two)
+    assert Butterfly(peers, np.arange(4)).complete
