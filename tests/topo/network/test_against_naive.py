@@ -45,7 +45,7 @@ def judged(fabric: Fabric, schedule: Schedule, *, barrier: bool, store_and_forwa
     return program
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(st.data())
 def test_random_fabrics(data: st.DataObject) -> None:
     fabric = data.draw(some.fabrics())
@@ -53,7 +53,7 @@ def test_random_fabrics(data: st.DataObject) -> None:
     judged(fabric, schedule, barrier=data.draw(st.booleans()), store_and_forward=data.draw(st.booleans()))
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(st.data())
 def test_grids_with_dead_cables(data: st.DataObject) -> None:
     fabric = data.draw(some.grids())
@@ -61,7 +61,7 @@ def test_grids_with_dead_cables(data: st.DataObject) -> None:
     judged(fabric, schedule, barrier=data.draw(st.booleans()), store_and_forward=data.draw(st.booleans()))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_trees_through_a_switch(data: st.DataObject) -> None:
     fabric = data.draw(some.stars())
@@ -69,7 +69,7 @@ def test_trees_through_a_switch(data: st.DataObject) -> None:
     judged(fabric, schedule, barrier=data.draw(st.booleans()), store_and_forward=data.draw(st.booleans()))
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.data())
 def test_many_repeats_skipped_and_not(data: st.DataObject) -> None:
     """Waits of all kinds on streams of up to two hundred repeats; too long for the naive engine."""
@@ -85,7 +85,7 @@ def moments() -> st.SearchStrategy[float]:
     return st.one_of(st.sampled_from((0.0, 1e-4, 1e-3, 5e-3)), st.floats(0, 0.02, allow_subnormal=False))
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(st.data())
 def test_jobs_that_share_links_which_change(data: st.DataObject) -> None:
     """Jobs join in mid-run from SimPy processes, and links change their bandwidth under them."""

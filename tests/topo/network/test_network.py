@@ -340,3 +340,20 @@ def _two_spines() -> Any:
             graph.add_node(f"spine{spine}", kind="switch")
             graph.add_edge(f"leaf{leaf}", f"spine{spine}", bandwidth=1e10)
     return graph
+
+
+@pytest.mark.parametrize("begin", [0, 7])
+def test_a_clock_of_whole_numbers_keeps_fractions(ring: Fabric, begin: int) -> None:
+    """SimPy starts at the integer 0; the compiled solver must not count in integers."""
+    env = simpy.Environment(begin)
+    network = Network(env, ring, certify=True)
+    network.solver.patience = 0
+
+    def late() -> Process:
+        yield env.timeout(0.25)
+        yield network.start(message(size=SECOND / 4))
+
+    first = network.start(message())
+    env.run(until=env.process(late()))
+    assert env.now == begin + 0.75
+    assert env.run(until=first).finish == begin + 1.25
