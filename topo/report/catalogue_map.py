@@ -10,6 +10,7 @@ from topo.report.style import look, save, styled
 
 Record = Mapping[str, Any]
 _SIZE = (9.0, 6.0)
+_LETTER = 3.6  # points, of a label
 
 
 def write_maps(
@@ -45,8 +46,10 @@ def write_maps(
 
 def _bandwidth(pyplot: Any, records: Sequence[Record]) -> Any:
     figure, axis = pyplot.subplots(figsize=_SIZE)
+    vendors = _vendors(records)
     known = [r for r in records if r["scale_up_bandwidth_Bps"]]
-    _cloud(axis, known, lambda r: r["accelerators"], lambda r: r["scale_up_bandwidth_Bps"] / 1e9)
+    _cloud(axis, known, lambda r: r["accelerators"], lambda r: r["scale_up_bandwidth_Bps"] / 1e9, vendors)
+    _legend(figure, known, vendors)
     axis.set_xlabel("accelerators of the largest scale-up domain")
     axis.set_ylabel("scale-up bandwidth per accelerator and direction (GB/s)")
     axis.set_title("Scale-up bandwidth against domain size; hollow: estimated or recalled")
@@ -78,30 +81,57 @@ def _flop_per_byte(pyplot: Any, records: Sequence[Record]) -> Any:
 
 def _per_dollar(pyplot: Any, records: Sequence[Record]) -> Any:
     priced = [r for r in records if r["price_usd"]]
-    return _pair(pyplot, priced, "price_usd", 1e3, "per thousand US dollars", "where a price is sourced")
+    return _pair(
+        pyplot,
+        priced,
+        _vendors(records),
+        "price_usd",
+        1e3,
+        "per thousand US dollars",
+        "where a price is sourced",
+    )
 
 
 def _per_watt(pyplot: Any, records: Sequence[Record]) -> Any:
     sold = [r for r in records if r["power_of"] == "machine"]
     return _pair(
-        pyplot, sold, "power_w", 1e3, "per kW of the machine", "where the machine's power is sourced"
+        pyplot,
+        sold,
+        _vendors(records),
+        "power_w",
+        1e3,
+        "per kW of the machine",
+        "where the machine's power is sourced",
     )
 
 
-def _pair(pyplot: Any, records: Sequence[Record], by: str, unit: float, words: str, which: str) -> Any:
+def _vendors(records: Sequence[Record]) -> list[str]:
+    return sorted({r["vendor"] for r in records})
+
+
+def _pair(
+    pyplot: Any,
+    records: Sequence[Record],
+    vendors: Sequence[str],
+    by: str,
+    unit: float,
+    words: str,
+    which: str,
+) -> Any:
     """Memory against memory bandwidth, and FLOP/s against scale-up bandwidth, each by what is paid."""
 
     def per(key: str, scale: float) -> Callable[[Record], float]:
         return lambda r: r[key] / r[by] * unit / scale
 
     figure, axes = pyplot.subplots(1, 2, figsize=(_SIZE[0] * 1.2, 5.0))
-    _cloud(axes[0], records, per("memory_bytes", 1e9), per("memory_bandwidth_Bps", 1e9), by)
+    _cloud(axes[0], records, per("memory_bytes", 1e9), per("memory_bandwidth_Bps", 1e9), vendors, by)
     axes[0].set_xlabel(f"memory (GB) {words}")
     axes[0].set_ylabel(f"memory bandwidth (GB/s) {words}")
     wired = [r for r in records if r["bf16_flops"] and r["scale_up_bandwidth_Bps"]]
-    _cloud(axes[1], wired, per("bf16_flops", 1e12), per("scale_up_bandwidth_Bps", 1e9), by)
+    _cloud(axes[1], wired, per("bf16_flops", 1e12), per("scale_up_bandwidth_Bps", 1e9), vendors, by)
     axes[1].set_xlabel(f"dense bf16 (TFLOP/s) {words}")
-    axes[1].set_ylabel(f"scale-up bandwidth (GB/s, one direction) {words}")
+    axes[1].set_ylabel(f"scale-up bandwidth (GB/s) {words}")
+    _legend(figure, records, vendors)
     figure.suptitle(
         f"What comes {words}, {which}; hollow: estimated or recalled", x=0.01, ha="left", fontsize=11
     )
@@ -113,35 +143,65 @@ def _cloud(
     records: Sequence[Record],
     across: Callable[[Record], float],
     up: Callable[[Record], float],
+    vendors: Sequence[str],
     by: str = "scale_up_bandwidth_Bps",
 ) -> None:
     """A point a machine on logarithmic axes, coloured by vendor; machines at one place share a label."""
-    vendors = sorted({r["vendor"] for r in records})
     places: dict[tuple[float, float], list[str]] = {}
     for r in records:
-        style = look(vendors.index(r["vendor"]))
+        colour, marker = _look(r["vendor"], vendors)
         place = (across(r), up(r))
-        axis.plot(
-            *place,
-            style.marker,
-            color=style.color,
-            markersize=7,
-            fillstyle="none" if by in r["estimated"] else "full",
-        )
+        filled = "none" if by in r["estimated"] else "full"
+        axis.plot(*place, marker, color=colour, markersize=6, fillstyle=filled)
         places.setdefault((float(f"{place[0]:.2g}"), float(f"{place[1]:.2g}")), []).append(r["name"])
     _plain_log(axis.set_xscale, axis.xaxis)
     _plain_log(axis.set_yscale, axis.yaxis)
     axis.margins(0.12)
-    for number, (place, names) in enumerate(sorted(places.items())):
-        shown = ", ".join(names[:3]) + (f" +{len(names) - 3}" if len(names) > 3 else "")
-        above = number % 2 == 0
+    axis.autoscale_view()
+    _labels(axis, places)
+
+
+def _labels(axis: Any, places: Mapping[tuple[float, float], Sequence[str]]) -> None:
+    """Names beside the points, moved up or down until none lies on another."""
+    taken: list[tuple[float, float, float]] = []
+    height = _LETTER * 1.9
+    points = 72.0 / axis.figure.dpi
+    for place in sorted(places, key=lambda at: (-at[1], at[0])):
+        x, y = (value * points for value in axis.transData.transform(place))
+        text = ", ".join(places[place])
+        left, right = x + 6, x + 6 + _LETTER * len(text)
+        free = y
+        for step in range(40):
+            free = y + (step + 1) // 2 * height / 2 * (-1 if step % 2 else 1)
+            if all(right < a or left > b or abs(free - c) >= height for a, b, c in taken):
+                break
+        taken.append((left, right, free))
         axis.annotate(
-            shown, place, (0, 6 if above else -6), textcoords="offset points", fontsize=6, ha="center",
-            va="bottom" if above else "top",
-        )  # fmt: skip
-    for number, vendor in enumerate(vendors):
-        axis.plot([], [], look(number).marker, color=look(number).color, label=vendor)
-    axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=6)
+            text,
+            place,
+            (6, free - y),
+            textcoords="offset points",
+            fontsize=6,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2},
+        )
+
+
+def _look(vendor: str, vendors: Sequence[str]) -> tuple[str, str]:
+    """Colour and marker of a vendor; the marker shifts when the colours come round."""
+    number = vendors.index(vendor)
+    return look(number).color, look(number + 3 * (number // 8)).marker
+
+
+def _legend(figure: Any, records: Sequence[Record], vendors: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    shown = sorted({r["vendor"] for r in records})
+    handles = []
+    for vendor in shown:
+        colour, marker = _look(vendor, vendors)
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=vendor))
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=7)
 
 
 def _plain_log(set_scale: Callable[[str], Any], axis: Any) -> None:
