@@ -58,7 +58,9 @@ def topo(ctx: click.Context) -> None:
     lower bound beside every time.
 
     A SYSTEM is spelled NAME[:SHAPE][*COUNT][,key=value...], such as torus:4x4x4, tpu-v4:8x8x8 or 'dgx-h100*8', or
-    is a file (.yaml, .json, .graphml).
+    is a file (.yaml, .json, .graphml).  Several sites over fibre are
+    'site(dgx-h100*512)*2,distance=1000km,bandwidth=100Tb/s'; the keys behind them are distance or latency,
+    bandwidth, route_factor, nic and nic_latency.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

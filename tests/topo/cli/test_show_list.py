@@ -138,3 +138,22 @@ def test_list_refuses_what_it_cannot_sort_or_filter(
 ) -> None:
     refused = topo("list", *arguments)
     assert refused.code == 2 and said in refused.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tpu-v4:3x4x4", "tpu-v4"),
+        ("tpu-v5e:32x32", "16x16"),
+        ("gb200-nvl27", "gb200-nvl72"),
+        ("atlas950", "state an assumption"),
+        ("gb200-nvl72,scale_up=ualin", "ualink"),
+        ("dgx-h100*4,scale_out=dragonfl", "dragonfly"),
+        ("dgx-h100*4,nic=50", "no unit"),
+        ("site(dgx-h100)*2", "distance"),
+        ("no-such-file.yaml", "no-such-file.yaml"),
+    ],
+)
+def test_show_refuses_machines_that_cannot_be(topo: Callable[..., Any], name: str, said: str) -> None:
+    refused = topo("show", name)
+    assert refused.code == 2 and said in refused.problem
