@@ -111,7 +111,9 @@ def test_jobs_that_share_links_which_change(data: st.DataObject) -> None:
     network.solver.patience = data.draw(st.sampled_from((*HANDOVERS, 400_000)))
     outcomes: dict[int, Outcome] = {}
 
-    def start(number: int, when: float, schedule: Schedule, barrier: bool) -> Generator[simpy.Event, Any, None]:
+    def start(
+        number: int, when: float, schedule: Schedule, barrier: bool
+    ) -> Generator[simpy.Event, Any, None]:
         yield env.timeout(when)
         outcomes[number] = yield network.start(schedule, barrier=barrier)
         assert env.now == outcomes[number].finish

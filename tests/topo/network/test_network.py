@@ -33,7 +33,13 @@ def plan(batches: list[tuple[int, int, float, int, tuple[Wait, ...]]]) -> Schedu
     builder = ScheduleBuilder(collective, "test", lambda: cut(collective))
     for source, target, size, repeat, waits in batches:
         builder.add(
-            [source], [target], size, one_each(np.zeros(1, dtype=np.int64)), repeat=repeat, loop=False, waits=waits
+            [source],
+            [target],
+            size,
+            one_each(np.zeros(1, dtype=np.int64)),
+            repeat=repeat,
+            loop=False,
+            waits=waits,
         )
     return builder.build()
 
@@ -256,7 +262,9 @@ def test_a_cycle_of_waits_is_reported(env: simpy.Environment, ring: Fabric, pati
 
 def test_schedules_of_nothing_end_at_once(env: simpy.Environment, ring: Fabric) -> None:
     network = Network(env, ring, certify=True)
-    empty = Schedule(Collective("all-reduce", 4, 1.0), "empty", (), lambda: cut(Collective("all-reduce", 4, 1.0)))
+    empty = Schedule(
+        Collective("all-reduce", 4, 1.0), "empty", (), lambda: cut(Collective("all-reduce", 4, 1.0))
+    )
     nothing = message(size=0.0)
 
     def jobs() -> Process:

@@ -25,7 +25,9 @@ def arrays(capacity: list[float], flows: list[dict[int, float]]) -> tuple[np.nda
 @st.composite
 def sharing(draw: st.DrawFn) -> Flows:
     capacity = draw(st.lists(some.bandwidths(), min_size=1, max_size=6))
-    weight = st.one_of(st.just(1.0), st.sampled_from((0.5, 0.25, 2.0)), st.floats(0.01, 3, allow_subnormal=False))
+    weight = st.one_of(
+        st.just(1.0), st.sampled_from((0.5, 0.25, 2.0)), st.floats(0.01, 3, allow_subnormal=False)
+    )
     link = st.integers(0, len(capacity) - 1)
     flows = st.lists(st.dictionaries(link, weight, min_size=1), min_size=1, max_size=20)
     return capacity, draw(flows)
@@ -71,7 +73,9 @@ def test_weights_are_what_a_flow_puts_on_a_link() -> None:
 
 
 @given(sharing(), st.floats(0.01, 0.5), st.data())
-def test_the_certificate_refuses_what_is_not_max_min(problem: Flows, change: float, data: st.DataObject) -> None:
+def test_the_certificate_refuses_what_is_not_max_min(
+    problem: Flows, change: float, data: st.DataObject
+) -> None:
     capacity, flows = problem
     table = arrays(capacity, flows)
     rates = max_min_rates(*table)

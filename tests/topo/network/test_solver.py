@@ -64,7 +64,9 @@ def test_skipping_stops_where_a_wait_ends(lag: int, on: str) -> None:
 
 def test_skipping_goes_on_up_to_where_a_wait_ends() -> None:
     """The other stream begins after 120 of 200 repeats; few events are needed before and after."""
-    program = streams(some.ring(4), ([0], [1], 1e4, 200, ()), ([1], [2], 1e4, 100, (Wait(0, -120, "arrival"),)))
+    program = streams(
+        some.ring(4), ([0], [1], 1e4, 200, ()), ([1], [2], 1e4, 100, (Wait(0, -120, "arrival"),))
+    )
     job, solver = run_alone(program, certify=True)
     np.testing.assert_allclose(job.row_finish, [201e-6, 223e-6], rtol=1e-12)
     assert solver.events < 100
@@ -73,7 +75,10 @@ def test_skipping_goes_on_up_to_where_a_wait_ends() -> None:
 def test_streams_that_never_fall_into_step() -> None:
     fabric = some.ring(4)
     program = streams(
-        fabric, ([0], [1], 1e3, 500, ()), ([1], [2], math.pi * 1e3, 370, ()), ([0], [2], math.e * 1e3, 200, ())
+        fabric,
+        ([0], [1], 1e3, 500, ()),
+        ([1], [2], math.pi * 1e3, 370, ()),
+        ([0], [2], math.e * 1e3, 200, ()),
     )
     runs = [
         run_alone(program, skip_repeats=skip, patience=patience)[0].row_finish
@@ -164,7 +169,9 @@ def test_alone_is_never_slower_than_shared() -> None:
 def test_words_for_a_stall_and_for_a_cycle(patience: int) -> None:
     fabric = some.ring(4)
     with pytest.raises(NetworkError, match="2 transfers wait for each other in a cycle"):
-        run_alone(streams(fabric, ([0], [1], 1.0, 1, (Wait(1),)), ([1], [0], 1.0, 1, (Wait(0),))), patience=patience)
+        run_alone(
+            streams(fabric, ([0], [1], 1.0, 1, (Wait(1),)), ([1], [0], 1.0, 1, (Wait(0),))), patience=patience
+        )
     solver = FluidSolver(fabric.bandwidth, patience=patience)
     solver.set_capacity(0, 0.0)
     solver.add(streams(fabric, ([0], [1], 1.0, 1, ())))
