@@ -63,7 +63,9 @@ def _named(fabric: Fabric, failed: str) -> list[tuple[Hashable, Hashable]]:
 def _drawn(fabric: Fabric, count: int, seed: int) -> list[tuple[Hashable, Hashable]]:
     """Ends of cables drawn without replacement."""
     # A cable is seen from both ends; it counts from the one that comes first.
-    once = np.flatnonzero((fabric.source < fabric.target) & (fabric.links_between(fabric.target, fabric.source) >= 0))
+    once = np.flatnonzero(
+        (fabric.source < fabric.target) & (fabric.links_between(fabric.target, fabric.source) >= 0)
+    )
     cables = np.repeat(once, fabric.cables[once])
     if not 0 < count <= len(cables):
         raise CatalogueError(

@@ -65,13 +65,17 @@ def _refuse_unsafe(path: Path) -> None:
             raise CatalogueError(f"{path.name} is larger than {_LARGEST >> 20} MiB", "use a smaller graph")
         content = path.read_bytes()
     except OSError as error:
-        raise CatalogueError(f"cannot read {path}: {error.strerror}", "give the path of a GraphML file") from None
+        raise CatalogueError(
+            f"cannot read {path}: {error.strerror}", "give the path of a GraphML file"
+        ) from None
     # Other encodings could hide a declaration from the search below.
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
         raise CatalogueError(f"{path.name} is not UTF-8 text", "save it as UTF-8") from None
-    if b"\0" in content or re.search(rb"encoding\s*=\s*[\"'](?!utf-8|us-ascii|ascii)", content[:200], re.IGNORECASE):
+    if b"\0" in content or re.search(
+        rb"encoding\s*=\s*[\"'](?!utf-8|us-ascii|ascii)", content[:200], re.IGNORECASE
+    ):
         raise CatalogueError(f"{path.name} is not UTF-8 text", "save it as UTF-8")
     if _DECLARATION.search(content):
         raise CatalogueError(f"{path.name} has a document type or entity declaration", "remove it")
@@ -91,7 +95,9 @@ def _cleaned(graph: nx.Graph) -> nx.DiGraph:
                 continue
             there = result.edges[one, other]
             if {**there, "cables": 1} != {**wanted, "cables": 1}:
-                raise CatalogueError(f"{where} stands twice with different attributes", "make parallel edges alike")
+                raise CatalogueError(
+                    f"{where} stands twice with different attributes", "make parallel edges alike"
+                )
             there["cables"] += wanted["cables"]
     return result
 

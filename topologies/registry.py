@@ -112,7 +112,9 @@ _IN_NETWORK = (MULTICAST, REDUCE, IN_NETWORK)
 TOPOLOGIES: dict[str, Topology] = {
     topology.name: topology
     for topology in (
-        Topology("path", path, "N", 1, 1, keys.per("link"), "a line", ("path:5", "path:3,bandwidth=10GB/s/4GB/s")),
+        Topology(
+            "path", path, "N", 1, 1, keys.per("link"), "a line", ("path:5", "path:3,bandwidth=10GB/s/4GB/s")
+        ),
         Topology("ring", ring, "N", 1, 1, keys.per("cable"), "a circle", ("ring:5", "ring:2")),
         Topology(
             "switch",
@@ -183,7 +185,13 @@ TOPOLOGIES: dict[str, Topology] = {
             3,
             (
                 *keys.per("class (host/local/global)"),
-                Key("global_links", parse_count, "2", "the fewest that join all groups", "global ports of a router"),
+                Key(
+                    "global_links",
+                    parse_count,
+                    "2",
+                    "the fewest that join all groups",
+                    "global ports of a router",
+                ),
             ),
             "groups of fully joined routers, every two groups joined",
             ("dragonfly:5x2x2", "dragonfly:3x4x1,global_links=2"),

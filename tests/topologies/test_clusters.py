@@ -29,7 +29,12 @@ def up(fabric: Fabric, lower: str, upper: str) -> float:
     return float(fabric.bandwidth[sent].sum())
 
 
-@given(st.integers(1, 6), st.integers(1, 70), st.sampled_from([1, 1.5, 2, 3, 7]), st.sampled_from([None, 1, 3, 16]))
+@given(
+    st.integers(1, 6),
+    st.integers(1, 70),
+    st.sampled_from([1, 1.5, 2, 3, 7]),
+    st.sampled_from([None, 1, 3, 16]),
+)
 def test_leaf_spine_uplinks(leaves: int, hosts: int, oversubscription: float, spines: int | None) -> None:
     keys = f"oversubscription={oversubscription}" + (f",spines={spines}" if spines else "")
     fabric = load(f"fat-tree:{leaves}x{hosts},bandwidth=10GB/s,{keys}").fabric
@@ -131,7 +136,14 @@ def test_superpod() -> None:
     """DGX H100 SuperPOD: 4 units of 32 nodes, 8 rails, 16 spines, 2 cables from leaf to spine."""
     domain = switched_planes(8, [5, 4, 4, 5], 25e9, 1e-6)
     fabric = BUILD_RULES["rail_fat_tree"](
-        sus=4, nodes_per_su=32, rails=8, spines=16, links_leaf_spine=2, bandwidth=50e9, latency=1e-6, domain=domain
+        sus=4,
+        nodes_per_su=32,
+        rails=8,
+        spines=16,
+        links_leaf_spine=2,
+        bandwidth=50e9,
+        latency=1e-6,
+        domain=domain,
     )
     leaves, spines = labelled(fabric, "leaf"), labelled(fabric, "spine")
     assert (len(leaves), len(spines)) == (32, 16)
@@ -144,7 +156,9 @@ def test_superpod() -> None:
     assert (cables_at(named)[labelled(named, "spine")] == 64).all()
 
 
-@given(st.integers(2, 9), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.sampled_from([1, 2, 3.5]))
+@given(
+    st.integers(2, 9), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.sampled_from([1, 2, 3.5])
+)
 def test_rail_fat_tree_join(count: int, gpus: int, rails: int, unit: int, oversubscription: float) -> None:
     rails = min(rails, gpus)
     network = Network(bandwidth=10e9, rails=rails, unit=unit, oversubscription=oversubscription)
@@ -173,7 +187,9 @@ def test_every_network_joins_any_domain(kind: str) -> None:
     from_ranks = fabric.scale_out & (fabric.kind[fabric.source] != SWITCH)
     assert (fabric.bandwidth[from_ranks] == 10e9).all()
     assert (fabric.latency[from_ranks] == 2e-6).all()
-    between = fabric.scale_out & (fabric.kind[fabric.source] == SWITCH) & (fabric.kind[fabric.target] == SWITCH)
+    between = (
+        fabric.scale_out & (fabric.kind[fabric.source] == SWITCH) & (fabric.kind[fabric.target] == SWITCH)
+    )
     assert (fabric.latency[between] == 3e-6).all()
     hops = distances(fabric)
     # Domains in a row may share a router of a dragonfly.
@@ -215,7 +231,13 @@ def test_four_hundred_thousand_accelerators_join_compactly() -> None:
 
 def test_nvl36x2() -> None:
     graph = BUILD_RULES["nvl36x2"](
-        racks=2, gpus_per_rack=36, planes=18, bandwidth=50e9, latency=1e-6, cross_links_per_plane=36, reduce=True
+        racks=2,
+        gpus_per_rack=36,
+        planes=18,
+        bandwidth=50e9,
+        latency=1e-6,
+        cross_links_per_plane=36,
+        reduce=True,
     )
     fabric = Fabric.from_networkx(graph)
     assert (fabric.egress == 900e9).all()
@@ -240,7 +262,10 @@ def test_trainium3() -> None:
     assert fabric.ranks == 144
     assert (fabric.egress == 11 * 64e9).all()
     # The racks meet only over the direct links.
-    first = {"rack0", *(f"s{s}.{part}" for s in range(18) for part in ("chip0", "chip1", "chip2", "chip3", "switch"))}
+    first = {
+        "rack0",
+        *(f"s{s}.{part}" for s in range(18) for part in ("chip0", "chip1", "chip2", "chip3", "switch")),
+    }
     assert cut(fabric, np.asarray([node in first for node in fabric.nodes])) == 72 * 2 * 64e9
     with pytest.raises(TopoError, match="do not divide"):
         BUILD_RULES["trn3"](15, 4, 2, 4, 5, 2, 64e9, 1e-6)
@@ -256,7 +281,9 @@ def test_dojo_tray() -> None:
     assert cut(fabric, rows < 2.5) == pytest.approx(3 * 5 * 2e12)
     assert cut(fabric, rows < 4.9) == pytest.approx(3 * 4.5e12)
     assert (~dies).sum() == 2 * (15 + 10)
-    shortcut = Fabric.from_networkx(BUILD_RULES["dojo"](2, 3, 5, 2e12, 4.5e12, 5, 0.9e12, 1e-7, z_plane_bandwidth=50e9))
+    shortcut = Fabric.from_networkx(
+        BUILD_RULES["dojo"](2, 3, 5, 2e12, 4.5e12, 5, 0.9e12, 1e-7, z_plane_bandwidth=50e9)
+    )
     assert shortcut.routing == "shortest"
     assert distances(shortcut)[0, 149] == 4
 

@@ -72,7 +72,9 @@ def test_directed_edges_stay_one_way(tmp_path: Path) -> None:
         ([("a", "a", {"bandwidth": 1e9})], "to itself"),
     ],
 )
-def test_wrong_edge_is_named(tmp_path: Path, edges: list[tuple[str, str, dict[str, object]]], said: str) -> None:
+def test_wrong_edge_is_named(
+    tmp_path: Path, edges: list[tuple[str, str, dict[str, object]]], said: str
+) -> None:
     graph = nx.Graph()
     graph.add_edges_from(edges)
     with pytest.raises(TopoError, match=said):

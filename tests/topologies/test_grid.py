@@ -74,7 +74,8 @@ def test_dimensions_have_their_own_links() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "wrap", "links"), [((2, 2), None, 8), ((2, 2), (False, True), 8), ((1, 4), None, 8), ((1, 1), None, 0)]
+    ("shape", "wrap", "links"),
+    [((2, 2), None, 8), ((2, 2), (False, True), 8), ((1, 4), None, 8), ((1, 1), None, 0)],
 )
 def test_short_dimensions(shape: tuple[int, ...], wrap: tuple[bool, ...] | None, links: int) -> None:
     fabric = Fabric.from_networkx(torus(shape, wrap=wrap))
@@ -88,7 +89,10 @@ def test_partly_closed_torus() -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.sampled_from([(2, 2, 4), (4, 4, 8), (3, 3, 6), (2, 4, 4), (4, 8, 8), (3, 6, 6)]), st.permutations(range(3)))
+@given(
+    st.sampled_from([(2, 2, 4), (4, 4, 8), (3, 3, 6), (2, 4, 4), (4, 8, 8), (3, 6, 6)]),
+    st.permutations(range(3)),
+)
 def test_twisted_torus_looks_the_same_from_everywhere(shape: tuple[int, ...], order: list[int]) -> None:
     shape = tuple(shape[i] for i in order)
     fabric = load(name_of("twisted-torus", shape)).fabric

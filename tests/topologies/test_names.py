@@ -49,13 +49,19 @@ small = st.text("x0123", max_size=4)
 
 
 @given(
-    st.sampled_from(["ring", "torus", "mesh", "switch", "rail", "fat-tree", "dragonfly", "hypercube", "nonsense"]),
+    st.sampled_from(
+        ["ring", "torus", "mesh", "switch", "rail", "fat-tree", "dragonfly", "hypercube", "nonsense"]
+    ),
     small,
     st.sampled_from(["", "*2", "*0", "*x", "*"]),
     st.lists(
         st.tuples(
-            st.sampled_from(["bandwidth", "latency", "nic", "unit", "failed", "spines", "bandwith", "reduce"]),
-            st.sampled_from(["1GB/s", "1us", "0", "-1", "nan", "2", "true", "0-1", "1@seed1", "1GB/s/2GB/s", ""]),
+            st.sampled_from(
+                ["bandwidth", "latency", "nic", "unit", "failed", "spines", "bandwith", "reduce"]
+            ),
+            st.sampled_from(
+                ["1GB/s", "1us", "0", "-1", "nan", "2", "true", "0-1", "1@seed1", "1GB/s/2GB/s", ""]
+            ),
         ),
         max_size=3,
     ),
@@ -107,7 +113,10 @@ def test_any_name_loads_or_is_refused_in_one_line(
         ("fat-tree:4x4,oversubscription=0", "oversubscription=0: '0' is no ratio above zero"),
         ("dragonfly:50x2x2,global_links=3", "use global_links=25"),
         ("rail:4x8,bandwidth=1GB/s/2GB/s,nic=3GB/s", "given twice"),
-        ("switch:8,nic=25GB/s", r"nic belongs to the network that joins several domains; write switch:8\*COUNT"),
+        (
+            "switch:8,nic=25GB/s",
+            r"nic belongs to the network that joins several domains; write switch:8\*COUNT",
+        ),
         ("switch:8*2,scale_out=rials", "network 'rials' is unknown; did you mean 'rail"),
         ("switch:8*0", "'0' is no number of domains"),
         ("switch:8*1000000", "the limit is 16,000,000"),

@@ -119,9 +119,7 @@ def test_wrong_edge_is_named(edges: list[tuple[int, ...]], said: str) -> None:
         explicit_edges(2, edges, 25e9, 1e-6)
 
 
-@pytest.mark.parametrize(
-    ("planes", "egress"), [([5, 4, 4, 5], 450e9), ([2] * 6, 300e9), ([9, 9], 450e9)]
-)
+@pytest.mark.parametrize(("planes", "egress"), [([5, 4, 4, 5], 450e9), ([2] * 6, 300e9), ([9, 9], 450e9)])
 def test_switched_planes(planes: list[int], egress: float) -> None:
     fabric = compiled(switched_planes(8, planes, 25e9, 1e-6, multicast=True, reduce=True))
     assert (fabric.egress == egress).all()
