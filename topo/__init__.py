@@ -73,6 +73,8 @@ def simulate(
     root: int = 0,
     peer: int = -1,
     exact: bool = False,
+    packet: str | SupportsFloat | None = None,
+    buffers: int | None = None,
 ) -> Result:
     """Simulate one collective on one system.
 
@@ -101,7 +103,7 @@ def simulate(
     seed : int
         For every random choice, as ECMP's.
     engine : str
-        ``fluid``.
+        ``fluid``, or ``packet`` for small cases packet by packet.
     certify : bool
         Prove the schedule, and check the max-min certificate after every change of rates.
     root : int
@@ -110,6 +112,10 @@ def simulate(
         Receiver of a send-recv; -1 means the last rank.
     exact : bool
         Give the exact bound where the system is small or regular enough for one, else the best elementary bound.
+    packet : text or number, optional
+        Bytes of a packet, for the packet engine; 4 KiB by default.
+    buffers : int, optional
+        Packets of room in each virtual channel, for the packet engine; plenty by default.
 
     Raises
     ------
@@ -123,6 +129,7 @@ def simulate(
     """
     from topo.choose import Options
     from topo.simulate import simulate as run
+    from topo.units import parse_bytes
 
     found = _system(system)
     group, collective = _collective(found, operation, size, ranks, root, peer)
@@ -136,6 +143,8 @@ def simulate(
         chunks=chunks,
         options=Options(barrier, switching, routing, seed, certify),
         exact=exact,
+        packet=None if packet is None else parse_bytes(packet),
+        buffers=buffers,
     )
 
 

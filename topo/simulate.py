@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,12 +18,13 @@ from topo.choose import History, Options, Run, compiled, fastest, named, timed
 from topo.collective import Collective
 from topo.errors import CollectiveError, InternalError, NetworkError, nearest
 from topo.fabric import Fabric, IntArray
+from topo.network.program import compile_program
 from topo.network.solver import run_alone
 from topo.results import Result
 from topo.schedule import Schedule
 from topo.system import System
 
-ENGINES = ("fluid",)
+ENGINES = ("fluid", "packet")
 LIBRARIES = ("ideal",)
 BELOW_BOUND = 1e-9
 """Relative rounding that a time may lie below its bound."""
@@ -108,6 +110,8 @@ def simulate(
     options: Options | None = None,
     history: History | None = None,
     exact: bool = False,
+    packet: float | None = None,
+    buffers: int | None = None,
 ) -> Result:
     """Simulate one collective.
 
@@ -120,7 +124,7 @@ def simulate(
     ccl : str, optional
         Communication library; ``ideal`` by default.
     engine : str
-        ``fluid``.
+        ``fluid``; or ``packet``: the same algorithm, chosen by the fluid engine, packet by packet.
     ranks : int array, optional
         The fabric's rank of each rank of the group.
     chunks : int or ``best``, optional
@@ -131,6 +135,10 @@ def simulate(
         sizes fall.
     exact : bool
         Give the exact bound where the fabric is small or regular enough for one, else the best elementary bound.
+    packet : float, optional
+        Bytes of a packet, for the packet engine; 4 KiB by default.
+    buffers : int, optional
+        Packets of room in each virtual channel, for the packet engine; plenty by default.
 
     Raises
     ------
@@ -145,6 +153,8 @@ def simulate(
         raise NetworkError(
             f"engine {engine!r} is unknown", nearest(engine, ENGINES) or f"one of {', '.join(ENGINES)}"
         )
+    if engine != "packet" and (packet is not None or buffers is not None):
+        raise NetworkError(f"the {engine} engine has neither packets nor buffers", "add the packet engine")
     library = ccl or "ideal"
     if library not in LIBRARIES:
         raise NetworkError(f"library {library!r} is unknown", f"one of {', '.join(LIBRARIES)}")
@@ -162,6 +172,8 @@ def simulate(
         run = fastest(collective, site, options, bound, number, history)
     else:
         run = named(algorithm, collective, site, options, 1 if chunks is None else number)
+    if engine == "packet":
+        run = _by_packets(run, site, options, packet, buffers)
     require_bound(
         run.seconds, bound, f"{run.prepared.algorithm.name} {collective.operation} on {system.name}"
     )
@@ -196,6 +208,26 @@ def simulate(
         events=run.events,
         wall_s=time.perf_counter() - began,
     )
+
+
+def _by_packets(run: Run, site: Site, options: Options, packet: float | None, buffers: int | None) -> Run:
+    """The same schedule run again, packet by packet."""
+    from topo.network.packet import PACKET, require_few_packets, run_packets
+
+    schedule = run.prepared.schedule
+    program = compile_program(
+        schedule,
+        site.fabric,
+        ranks=site.ranks,
+        barrier=options.barrier,
+        switching=options.switching,
+        routing=options.routing,
+        seed=options.seed,
+    )
+    size = PACKET if packet is None else packet
+    require_few_packets(program, size, schedule.collective.bytes)
+    outcome = run_packets(program, site.fabric, packet=size, buffer=buffers, seed=options.seed)
+    return replace(run, seconds=outcome.finish, events=outcome.events)
 
 
 def require_bound(seconds: float, bound: Bound, what: str) -> None:

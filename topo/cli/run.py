@@ -36,7 +36,14 @@ Examples:
 @click.option(
     "--routing", default="auto", show_default=True, help="Or shortest, dimension-order, ecmp.", metavar="HOW"
 )
-@click.option("--engine", default="fluid", show_default=True, metavar="NAME", help="Simulation engine.")
+@click.option("--engine", default="fluid", show_default=True, metavar="NAME", help="Or packet: small cases.")
+@click.option("--packet", metavar="SIZE", help="Packet of the packet engine.  [default: 4KiB]")
+@click.option(
+    "--buffers",
+    type=click.IntRange(min=1),
+    metavar="PACKETS",
+    help="Room in each virtual channel of the packet engine.  [default: plenty]",
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For random choices (ecmp)."
 )
@@ -57,6 +64,8 @@ def command(
     switching: str,
     routing: str,
     engine: str,
+    packet: str | None,
+    buffers: int | None,
     seed: int,
     root: int,
     peer: int,
@@ -90,6 +99,8 @@ def command(
         certify=certify,
         root=root,
         peer=peer,
+        packet=packet,
+        buffers=buffers,
     )
     if as_json:
         click.echo(result.to_json())

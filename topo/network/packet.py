@@ -26,16 +26,21 @@ from topo.units import format_bytes
 
 PACKET = 4096.0
 MOST_PACKET_HOPS = 2e8
-LEAST_BUFFER = 8
-"""Packets of room in a virtual channel however short its link."""
+LEAST_BUFFER = 256
+"""Packets of room in a virtual channel however short its link: 1 MiB, deep enough not to shape the traffic."""
 PICO = 1e12
 BELOW = 1 - 1e-12
 """Rounding of a product that is left out before it is rounded up to whole picoseconds."""
 
-ITEM = np.dtype([("time", "i8"), ("next", "i4"), ("hop", "i4"), ("row", "i4"), ("repeat", "i4"), ("short", "i4")])
+ITEM = np.dtype(
+    [("time", "i8"), ("next", "i4"), ("hop", "i4"), ("row", "i4"), ("repeat", "i4"), ("short", "i4")]
+)
 ROW = np.dtype(
     [
-        *((name, "i8") for name in ("repeat", "started", "drained", "arrived", "landed", "injecting", "packets")),
+        *(
+            (name, "i8")
+            for name in ("repeat", "started", "drained", "arrived", "landed", "injecting", "packets")
+        ),
         *((name, "i8") for name in ("latency", "finish", "stream_first", "stream_last", "repeat_first")),
         *((name, "i8") for name in ("wait_first", "wait_last", "gate_first", "gate_last")),
         *((name, "f8") for name in ("short_bytes", "turn", "received")),
@@ -49,11 +54,21 @@ LINK = np.dtype(
     ]
 )
 CHANNEL = np.dtype(
-    [*((name, "i8") for name in ("size", "sent", "released", "first", "last")), ("head", "i4"), ("tail", "i4")]
+    [
+        *((name, "i8") for name in ("size", "sent", "released", "first", "last")),
+        ("head", "i4"),
+        ("tail", "i4"),
+    ]
 )
-QUEUE = np.dtype([(name, "i4") for name in ("head", "tail", "next", "channel", "link", "listed", "injection")])
+QUEUE = np.dtype(
+    [(name, "i4") for name in ("head", "tail", "next", "channel", "link", "listed", "injection")]
+)
 STREAM = np.dtype(
-    [("share", "f8"), ("left", "i8"), *((n, "i4") for n in ("row", "hop", "queue", "next", "short", "repeat"))]
+    [
+        ("share", "f8"),
+        ("left", "i8"),
+        *((n, "i4") for n in ("row", "hop", "queue", "next", "short", "repeat")),
+    ]
 )
 HOP = np.dtype([("delay", "i8"), *((name, "i4") for name in ("link", "channel", "queue", "last"))])
 REPEAT = np.dtype([("time", "i8"), ("landed", "i8")])
@@ -175,7 +190,9 @@ def run_packets(
     require_few_packets(program, packet)
     dead = np.flatnonzero(program.capacity[program.route_link] <= 0)
     if len(dead):
-        raise NetworkError(f"a route leads over the dead link {fabric.link_label(program.route_link[dead[0]])}")
+        raise NetworkError(
+            f"a route leads over the dead link {fabric.link_label(program.route_link[dead[0]])}"
+        )
     ways = find_ways(program, fabric)
     pool = 0
     while True:
@@ -239,11 +256,8 @@ class _State:
         used = np.unique(self.hops["link"])
         quickest = int(self.links["packet_time"][used].min(initial=1 << 20))
         shift = max(int(np.log2(max(quickest, 8))) - 2, 0)
-        longest = int(
-            (2 * self.links["latency"][used] + 2 * self.links["packet_time"][used]).max(initial=1)
-        )
+        longest = int((2 * self.links["latency"][used] + 2 * self.links["packet_time"][used]).max(initial=1))
         buckets = 1 << min(max((longest >> shift).bit_length() + 1, 6), 18)
-        self.wheel = np.full(buckets, -1, dtype=np.int32).view(np.int32)
         self.wheel = np.zeros(buckets, dtype=WHEEL)
         self.wheel["head"] = -1
         self.numbers = np.zeros(kernel.NUMBERS, dtype=np.int64)

@@ -6,11 +6,13 @@ taken first and links decide afterwards, so that no decision hangs on the order 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numba as nb
 import numpy as np
 
+Compiled = TypeVar("Compiled", bound=Callable[..., Any])
 NEVER = np.int64(1) << 62
 GOLDEN = 0.6180339887498949
 WAKE, DEPART, ARRIVE = -1, -2, -3
@@ -19,7 +21,14 @@ FINISHED, STUCK, POOL_FULL = 0, 1, 2
 TICK, AT, LENGTH, IN_WHEEL, FREE, HEAP, EVENTS, HOPS, DIRTY, UNFINISHED, SHIFT, FULL, NOW = range(13)
 NUMBERS = 13
 
-jit = nb.njit(cache=True, error_model="numpy", nogil=True)
+# Counting references to the arrays at every call would take most of the time; nothing here keeps or makes one.
+_WITHOUT_COUNTING: dict[str, Any] = {"_nrt": False}
+
+
+def jit(function: Compiled) -> Compiled:
+    """Compile with numba."""
+    compiled: Compiled = nb.njit(cache=True, error_model="numpy", nogil=True, **_WITHOUT_COUNTING)(function)
+    return compiled
 
 
 @jit
@@ -90,6 +99,30 @@ def pop_far(pool: Any, heap: Any, numbers: Any) -> int:
 
 
 @jit
+def sort_by_time(n: int, pool: Any, current: Any) -> None:
+    """Sort the items of a tick (Shell sort); those of one moment keep their order."""
+    for i in range(n):
+        pool[current[i]].next = i
+    gap = 1
+    while 3 * gap + 1 < n:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            p = current[i]
+            j = i
+            while j >= gap:
+                q = current[j - gap]
+                if pool[q].time < pool[p].time or (
+                    pool[q].time == pool[p].time and pool[q].next < pool[p].next
+                ):
+                    break
+                current[j] = q
+                j -= gap
+            current[j] = p
+        gap //= 3
+
+
+@jit
 def next_tick(pool: Any, wheel: Any, current: Any, heap: Any, numbers: Any) -> bool:
     """Move on to the next tick with events and sort them by time; whether there was one."""
     numbers[AT] = 0
@@ -122,11 +155,7 @@ def next_tick(pool: Any, wheel: Any, current: Any, heap: Any, numbers: Any) -> b
             ordered = False
         n += 1
     if not ordered:
-        times = np.empty(n, np.int64)
-        for i in range(n):
-            times[i] = pool[current[i]].time
-        order = np.argsort(times, kind="mergesort")
-        current[:n] = current[:n][order]
+        sort_by_time(n, pool, current)
     numbers[LENGTH] = n
     return True
 
@@ -191,7 +220,7 @@ def has_credit(c: int, channels: Any, slots: Any, now: int) -> bool:
     size, sent = channels[c].size, channels[c].sent
     if sent < size:
         return True
-    return channels[c].released > sent - size and slots[channels[c].first + sent % size] <= now
+    return bool(channels[c].released > sent - size and slots[channels[c].first + sent % size] <= now)
 
 
 @jit
@@ -429,9 +458,7 @@ def decide(
             pool[p].hop = hop + 1
             delay = hops[hop].delay
             if short == 1:
-                delay = late + max(
-                    0, wide - np.int64(np.ceil(size * links[hops[hop + 1].link].per_byte))
-                )
+                delay = late + max(0, wide - np.int64(np.ceil(size * links[hops[hop + 1].link].per_byte)))
             push(p, now + delay, pool, wheel, current, heap, numbers)
         queues[q].listed = 0
         if queues[q].head >= 0:
@@ -442,7 +469,7 @@ def decide(
             wake(m, now + wide, links, pool, free, wheel, current, heap, numbers)
         return False
     # Nothing may go: sleep until the first credit that is under way.
-    first = NEVER
+    first: Any = NEVER
     for c in range(links[m].channel_first, links[m].channel_last):
         if channels[c].head >= 0 and channels[c].released > channels[c].sent - channels[c].size:
             first = min(first, slots[channels[c].first + channels[c].sent % channels[c].size])

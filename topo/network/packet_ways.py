@@ -80,9 +80,9 @@ def node_order(fabric: Fabric) -> IntArray:
         if (fresh == code).all():
             break
         code = fresh
-    number = np.empty(len(code), dtype=np.int64)
-    number[np.argsort(code, kind="stable")] = np.arange(len(code))
-    return number
+    place_of = np.empty(len(code), dtype=np.int64)
+    place_of[np.argsort(code, kind="stable")] = np.arange(len(code))
+    return place_of
 
 
 def link_order(fabric: Fabric) -> IntArray:
