@@ -89,7 +89,12 @@ def _plan(collective: Collective, site: Site) -> tuple[IntArray, Hops, float, st
     down, up = common // gathering.trees, common // reducing.trees
     gathering, reducing = gathering.repeated(down), reducing.repeated(up)
     hops = _joined(_up(reducing, reducing.ways), _down(gathering, reducing.height))
-    return gathering.root, hops, gathering.seconds + reducing.seconds, f"{_said(reducing)}, then {_said(gathering)}"
+    return (
+        gathering.root,
+        hops,
+        gathering.seconds + reducing.seconds,
+        f"{_said(reducing)}, then {_said(gathering)}",
+    )
 
 
 def _said(trees: Forest) -> str:

@@ -214,7 +214,9 @@ def build(name: str, collective: Collective, site: Site, chunks: int = 1) -> Sch
     if chunks < 1:
         raise AlgorithmError(f"{chunks} chunks make no sense", "give 1 or more")
     if chunks > MOST_CHUNKS:
-        raise AlgorithmError(f"{chunks} chunks are too many", f"give at most {MOST_CHUNKS}; more gain nothing")
+        raise AlgorithmError(
+            f"{chunks} chunks are too many", f"give at most {MOST_CHUNKS}; more gain nothing"
+        )
     if chunks > 1 and not entry.pipelines:
         able = ", ".join(a.name for a in fitting(collective, site) if a.pipelines) or "none here"
         raise AlgorithmError(f"{name} does not pipeline its data in chunks", f"these do: {able}")

@@ -47,9 +47,15 @@ def small_enough(collective: Collective, site: Site) -> str:
     fits=small_enough,
     scales=False,
     costly=True,
-    parameters=(whole_or_best("pieces", "a number of chunks per rank"), whole("seed", 0, 0), whole("tries", 4)),
+    parameters=(
+        whole_or_best("pieces", "a number of chunks per rank"),
+        whole("seed", 0, 0),
+        whole("tries", 4),
+    ),
 )
-def synthesised(collective: Collective, site: Site, chunks: int, pieces: int, seed: int, tries: int) -> Schedule:
+def synthesised(
+    collective: Collective, site: Site, chunks: int, pieces: int, seed: int, tries: int
+) -> Schedule:
     """Found by search for this fabric and size: an idle way takes the rarest chunk that its far end lacks."""
     n = collective.ranks
     if pieces * n * (n - 1) > MOST_TRANSFERS:
@@ -161,7 +167,9 @@ def _one(edges: Edges, timeline: Timeline, backwards: bool) -> _Flow:
     arrival = (later, timeline.brought[later])
     drain = timeline.before
     if not backwards:
-        return _Flow(source, target, timeline.chunk, timeline.edge, edges, np.zeros(count, dtype=bool), arrival, drain)
+        return _Flow(
+            source, target, timeline.chunk, timeline.edge, edges, np.zeros(count, dtype=bool), arrival, drain
+        )
 
     def mirrored(pairs: Pairs) -> Pairs:
         return count - 1 - pairs[1], count - 1 - pairs[0]

@@ -56,7 +56,9 @@ def test_a_registered_function_is_an_algorithm_like_ours(two_waves: str) -> None
 
 
 def test_it_is_refused_where_it_does_not_fit_and_written_like_any(two_waves: str) -> None:
-    with pytest.raises(AlgorithmError, match="two-waves cannot run broadcast on star7: it needs an even number"):
+    with pytest.raises(
+        AlgorithmError, match="two-waves cannot run broadcast on star7: it needs an even number"
+    ):
         schedule(two_waves, star(7), "broadcast", 8e6)
     with pytest.raises(AlgorithmError, match="two-waves does not do all-reduce"):
         schedule(two_waves, star(8), "all-reduce", 8e6)
@@ -91,7 +93,9 @@ def test_a_file_is_an_algorithm_like_ours() -> None:
     assert "4 ranks, not 5" in refusal(entry, Collective("all-reduce", 5, 8e6), Site(star(5), np.arange(5)))
     made = entry.build(Collective("all-reduce", 4, 8e6), site, 1)
     made.verify()
-    assert run_schedule(made, star(4)) == pytest.approx(seconds("ring", star(4), "all-reduce", 8e6), rel=1e-12)
+    assert run_schedule(made, star(4)) == pytest.approx(
+        seconds("ring", star(4), "all-reduce", 8e6), rel=1e-12
+    )
 
 
 def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:

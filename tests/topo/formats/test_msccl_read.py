@@ -93,8 +93,14 @@ def test_lock_step_and_data_dependencies_agree_on_a_ring() -> None:
 
 def _algo(body: str, **changes: object) -> str:
     head = {
-        "name": "t", "proto": "Simple", "nchannels": 1, "nchunksperloop": 2, "ngpus": 2, "coll": "allreduce",
-        "inplace": 1, **changes,
+        "name": "t",
+        "proto": "Simple",
+        "nchannels": 1,
+        "nchunksperloop": 2,
+        "ngpus": 2,
+        "coll": "allreduce",
+        "inplace": 1,
+        **changes,
     }
     return f"<algo {' '.join(f'{key}={str(value)!r}' for key, value in head.items())}>{body}</algo>"
 
@@ -141,7 +147,11 @@ def _broken(name: str, old: str, new: str, count: int = 1) -> str:
     return text.replace(old, new, count)
 
 
-RING, PAIRS, DOUBLING = "ring-allreduce-4-op.xml", "allpairs-allreduce-4.xml", "recursive-doubling-allgather-8.xml"
+RING, PAIRS, DOUBLING = (
+    "ring-allreduce-4-op.xml",
+    "allpairs-allreduce-4.xml",
+    "recursive-doubling-allgather-8.xml",
+)
 ALL_TO_ALL = "two-step-alltoall-2x2.xml"
 RECEIVE, SEND = "type='r' buf='i' off='0'", "type='s' buf='i' off='1'"
 SENT = 'type="s" srcbuf="i" srcoff="1" dstbuf="s" dstoff="0" cnt='

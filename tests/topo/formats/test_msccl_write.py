@@ -83,7 +83,9 @@ def test_other_collectives_are_refused() -> None:
 
 
 def test_limits_of_the_runtime_are_said() -> None:
-    with pytest.raises(AlgorithmError, match="rank 0 needs 300 steps in one thread block, MSCCL has at most 256"):
+    with pytest.raises(
+        AlgorithmError, match="rank 0 needs 300 steps in one thread block, MSCCL has at most 256"
+    ):
         msccl.written(schedule("chain", line(3), "broadcast", 1e6, 300))
     with pytest.raises(AlgorithmError, match="needs 220 thread blocks"):
         msccl.written(schedule("direct", star(111), "all-gather", 1e6))

@@ -160,7 +160,9 @@ def _both_ways(network: Network) -> Forest:
     table, number, copies = best
     roots = np.zeros(network.members, dtype=np.int64)
     roots[orientation.root] = number
-    return _forest(with_arcs(network, table), roots, copies / network.unit, most * copies / number - 1.0, True)
+    return _forest(
+        with_arcs(network, table), roots, copies / network.unit, most * copies / number - 1.0, True
+    )
 
 
 def _packed(
@@ -212,7 +214,9 @@ def _coarse(network: Network, weights: IntArray, best: Fraction, most: int) -> t
     found: tuple[Fraction, int] | None = None
     for copies in range(1, most + 1):
         low = best * copies
-        scale = _smallest_scale(network, weights * copies, low, found[0] / found[1] * copies if found else None)
+        scale = _smallest_scale(
+            network, weights * copies, low, found[0] / found[1] * copies if found else None
+        )
         if scale is not None:
             found = (scale, copies)
             if scale <= low * Fraction(GOOD_ENOUGH):
@@ -225,6 +229,7 @@ def _smallest_scale(
     network: Network, weights: IntArray, low: Fraction, high: Fraction | None
 ) -> Fraction | None:
     """The smallest scale from ``low`` up at which the rounded-down capacities suffice; None if not below ``high``."""
+
     def enough(scale: Fraction) -> bool:
         return not lacking(multiplied(network.capacity, scale), weights)
 

@@ -76,7 +76,10 @@ def edges_of(network: Network, fabric: Fabric) -> Edges:
             source.append(start)
             target.append(end)
             ways.append(way)
-    cost = [max(share / fabric.bandwidth[link] for link, share in zip(w.links, w.shares, strict=True)) for w in ways]
+    cost = [
+        max(share / fabric.bandwidth[link] for link, share in zip(w.links, w.shares, strict=True))
+        for w in ways
+    ]
     latency = [way.latency for way in ways]
     return Edges(np.asarray(source), np.asarray(target), ways, np.asarray(latency), np.asarray(cost))
 

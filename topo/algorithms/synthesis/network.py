@@ -139,7 +139,9 @@ class Network:
     def scaled(self, factor: Fraction) -> Network:
         """A copy whose capacities are multiplied by a positive number and rounded down."""
         capacity = multiplied(self.capacity, factor)
-        ways = {edge: [(way, int(capacity[edge]))] for edge, ((way, _),) in self.ways.items() if capacity[edge]}
+        ways = {
+            edge: [(way, int(capacity[edge]))] for edge, ((way, _),) in self.ways.items() if capacity[edge]
+        }
         return replace(self, capacity=capacity, ways=ways)
 
     def turned(self, way: Way) -> Way:

@@ -41,12 +41,16 @@ class Orientation:
         self.root = _centre(network)
         self.source, self.target = (ends.astype(np.int64) for ends in np.nonzero(network.capacity))
         self.capacity = network.capacity[self.source, self.target]
-        pair = np.minimum(self.source, self.target) * len(network.capacity) + np.maximum(self.source, self.target)
+        pair = np.minimum(self.source, self.target) * len(network.capacity) + np.maximum(
+            self.source, self.target
+        )
         _, self.pair = np.unique(pair, return_inverse=True)
         hops = _hops(network, self.root)
         self.outward = np.sign(hops[self.target] - hops[self.source])
         """1 for arcs that lead away from the root, -1 for those back."""
-        self.sets = [_only(len(network.capacity), rank) for rank in range(network.members) if rank != self.root]
+        self.sets = [
+            _only(len(network.capacity), rank) for rank in range(network.members) if rank != self.root
+        ]
 
     def most(self) -> float:
         """The largest k."""

@@ -134,10 +134,14 @@ def _grown(capacity: IntArray, weights: IntArray) -> Trees:
     for rank in np.flatnonzero(weights).tolist():
         reached = np.zeros(members, dtype=bool)
         reached[rank] = True
-        waiting.append(_Class(rank, reached, np.full(members, -1, dtype=np.int64), int(weights[rank]), [rank]))
+        waiting.append(
+            _Class(rank, reached, np.full(members, -1, dtype=np.int64), int(weights[rank]), [rank])
+        )
     finished: list[_Class] = []
     tight = np.zeros((0, members), dtype=bool)
-    progress = tqdm(total=int(weights.sum()), desc="packing trees", unit="tree", delay=2, disable=None, leave=False)
+    progress = tqdm(
+        total=int(weights.sum()), desc="packing trees", unit="tree", delay=2, disable=None, leave=False
+    )
     while waiting:
         growing = waiting.popleft()
         tight = _grow(growing, waiting, left, tight)

@@ -35,7 +35,9 @@ def remove_relays(network: Network, weights: IntArray) -> None:
     """
     cuts = _Cuts(network, weights)
     relays = sorted(network.relays, key=lambda relay: (int((network.capacity[relay] > 0).sum()), relay))
-    for relay in tqdm(relays, desc="splitting switches off", unit="switch", delay=2, disable=None, leave=False):
+    for relay in tqdm(
+        relays, desc="splitting switches off", unit="switch", delay=2, disable=None, leave=False
+    ):
         _remove(network, relay, cuts)
 
 

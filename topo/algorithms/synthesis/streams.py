@@ -56,7 +56,9 @@ class Hops:
 def best_lag(chunks: int, stages: int, step: float, latency: float) -> int:
     """The lag between stages, in steps, with the shortest whole time."""
 
-    times = [(chunks + lag * (stages - 1)) * max(step, (step + latency) / lag) for lag in range(1, MOST_LAG + 1)]
+    times = [
+        (chunks + lag * (stages - 1)) * max(step, (step + latency) / lag) for lag in range(1, MOST_LAG + 1)
+    ]
     return 1 + times.index(min(times))
 
 
@@ -156,5 +158,3 @@ def routes_of(ways: list[Way]) -> Routes:
         np.asarray([share for way in ways for share in way.shares]),
         np.asarray([way.latency for way in ways]),
     )
-
-

@@ -55,7 +55,9 @@ def ordered(program: MscclProgram) -> Order:
     return Order(steps, waits, sent_by, _sequence(steps, waits, sent_by))
 
 
-def _matched(program: MscclProgram, steps: tuple[Step, ...], number: dict[tuple[int, int, int], int]) -> list[int]:
+def _matched(
+    program: MscclProgram, steps: tuple[Step, ...], number: dict[tuple[int, int, int], int]
+) -> list[int]:
     """The i-th send from one GPU to another on a channel goes with the i-th receive there."""
     sends: dict[tuple[int, int, int], list[Step]] = {}
     receives: dict[tuple[int, int, int], list[Step]] = {}
@@ -64,7 +66,9 @@ def _matched(program: MscclProgram, steps: tuple[Step, ...], number: dict[tuple[
         for block in gpu.blocks:
             for what, peer in (("send", block.send), ("recv", block.receive)):
                 key = (what, gpu.number, peer, block.channel)
-                if peer >= 0 and any(s.type in (SENDING if what == "send" else RECEIVING) for s in block.steps):
+                if peer >= 0 and any(
+                    s.type in (SENDING if what == "send" else RECEIVING) for s in block.steps
+                ):
                     if key in ends:
                         raise ScheduleError(
                             f"gpu {gpu.number} tb {block.number}: {what}={peer} on channel {block.channel} "
@@ -114,7 +118,9 @@ def _sequence(steps: tuple[Step, ...], waits: list[list[int]], sent_by: list[int
             if not missing[other]:
                 ready.append(other)
     if len(sequence) < len(steps):
-        raise ScheduleError(f"steps wait for each other in a cycle: {_cycle(steps, waits, sent_by, sequence)}")
+        raise ScheduleError(
+            f"steps wait for each other in a cycle: {_cycle(steps, waits, sent_by, sequence)}"
+        )
     return sequence
 
 

@@ -193,7 +193,9 @@ class MscclProgram:
                 + (f" at root {collective.root}" if rooted else "")
             )
         if collective.matrix is not None:
-            raise ScheduleError(f"{self.name} has chunks of equal size only", "leave the matrix of block sizes out")
+            raise ScheduleError(
+                f"{self.name} has chunks of equal size only", "leave the matrix of block sizes out"
+            )
         return scheduled(self, collective)
 
     def _deed(self) -> str:

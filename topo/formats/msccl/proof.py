@@ -100,7 +100,9 @@ def _required(program: MscclProgram) -> dict[tuple[int, int], Value]:
     if program.operation == "all-gather":
         return {(d, r * share + j): (j, 1 << r) for d in ranks for r in ranks for j in range(share)}
     if program.operation == "all-to-all":
-        return {(d, r * share + j): (d * share + j, 1 << r) for d in ranks for r in ranks for j in range(share)}
+        return {
+            (d, r * share + j): (d * share + j, 1 << r) for d in ranks for r in ranks for j in range(share)
+        }
     if program.operation == "reduce-scatter":
         return {(d, j): (d * share + j, everyone) for d in ranks for j in range(share)}
     if program.operation == "broadcast":

@@ -83,7 +83,9 @@ def _root(text: str | bytes, name: str) -> Any:
     except (ParseError, ValueError) as problem:
         raise AlgorithmError(f"{name} is not XML: {problem}", WANTED) from None
     if root.tag != "algo":
-        raise AlgorithmError(f"{name} is not an MSCCL program: it begins with <{root.tag}>", "it would be <algo>")
+        raise AlgorithmError(
+            f"{name} is not an MSCCL program: it begins with <{root.tag}>", "it would be <algo>"
+        )
     return root
 
 
@@ -113,7 +115,8 @@ class _Attributes:
         text = self.text(name, default=default)
         if text not in allowed:
             raise ScheduleError(
-                f"{self.where}: {name}={text!r} is unknown", nearest(text, allowed) or f"one of {', '.join(allowed)}"
+                f"{self.where}: {name}={text!r} is unknown",
+                nearest(text, allowed) or f"one of {', '.join(allowed)}",
             )
         return text
 
@@ -132,7 +135,9 @@ def _program(root: Any, name: str) -> MscclProgram:
     for number in range(ranks):
         if numbers[number] != 1:
             what = "is missing" if not numbers[number] else f"stands {numbers[number]} times"
-            raise ScheduleError(f"{name}: gpu {number} {what}", f"ngpus={ranks} means one for each of 0 to {ranks - 1}")
+            raise ScheduleError(
+                f"{name}: gpu {number} {what}", f"ngpus={ranks} means one for each of 0 to {ranks - 1}"
+            )
     gpus = tuple(sorted(found, key=lambda gpu: gpu.number))
     widest = max(max(gpu.input_chunks, gpu.output_chunks) for gpu in gpus)
     program = MscclProgram(
@@ -152,7 +157,8 @@ def _program(root: Any, name: str) -> MscclProgram:
         )
     if ranks * program.chunks > MOST_PLACES:
         raise AlgorithmError(
-            f"{name}: {program.chunks} chunks on {ranks} GPUs are too many to prove", f"at most {MOST_PLACES} in all"
+            f"{name}: {program.chunks} chunks on {ranks} GPUs are too many to prove",
+            f"at most {MOST_PLACES} in all",
         )
     if program.root >= ranks:
         raise ScheduleError(f"{name}: root {program.root} is not among {ranks} GPUs")
@@ -174,7 +180,9 @@ def _gpu(element: Any, ranks: int) -> Gpu:
         raise ScheduleError(f"gpu {number} tb {twice[0]} stands twice", "give every thread block its own id")
     missing = set(range(len(blocks))) - {block.number for block in blocks}
     if missing:
-        raise ScheduleError(f"gpu {number} tb {min(missing)} is missing", "thread blocks are numbered without gaps")
+        raise ScheduleError(
+            f"gpu {number} tb {min(missing)} is missing", "thread blocks are numbered without gaps"
+        )
     return Gpu(
         number,
         attributes.number("i_chunks"),
@@ -191,13 +199,21 @@ def _block(element: Any, gpu: int, ranks: int) -> Block:
     peers = {name: attributes.number(name, default=NOWHERE, low=NOWHERE) for name in ("send", "recv")}
     for name, peer in peers.items():
         if peer == gpu:
-            raise ScheduleError(f"{where}: {name}={peer} is the GPU itself", "use a cpy step for data that stays")
+            raise ScheduleError(
+                f"{where}: {name}={peer} is the GPU itself", "use a cpy step for data that stays"
+            )
         if peer >= ranks:
-            raise ScheduleError(f"{where}: {name}={peer} is not a GPU", f"ngpus={ranks} means 0 to {ranks - 1}, or -1")
-    steps = [_step(step, gpu, number, i) for i, step in enumerate(e for e in element if e.tag in ("step", "op"))]
+            raise ScheduleError(
+                f"{where}: {name}={peer} is not a GPU", f"ngpus={ranks} means 0 to {ranks - 1}, or -1"
+            )
+    steps = [
+        _step(step, gpu, number, i) for i, step in enumerate(e for e in element if e.tag in ("step", "op"))
+    ]
     for i, step in enumerate(steps):
         if step.number != i:
-            raise ScheduleError(f"{where}: step {step.number} stands where step {i} should", "number them from 0")
+            raise ScheduleError(
+                f"{where}: step {step.number} stands where step {i} should", "number them from 0"
+            )
     channel = attributes.number("chan", default=0, low=NOWHERE)
     return Block(gpu, number, peers["send"], peers["recv"], channel, tuple(steps))
 
@@ -248,14 +264,17 @@ def _check_block(program: MscclProgram, gpu: Gpu, block: Block) -> None:
             if place is not None and place.offset + step.count > size[place.buffer]:
                 first = Place(place.buffer, max(place.offset, size[place.buffer]))
                 raise ScheduleError(
-                    f"{step}: chunk {first} is out of range", f"buffer {place.buffer} has {size[place.buffer]} chunks"
+                    f"{step}: chunk {first} is out of range",
+                    f"buffer {place.buffer} has {size[place.buffer]} chunks",
                 )
         if step.after is not None:
             other, number = step.after
             if other >= len(gpu.blocks) or number >= len(gpu.blocks[other].steps):
                 raise ScheduleError(f"{step} waits for tb {other} step {number}, which does not exist")
             if other == block.number and number >= step.number:
-                raise ScheduleError(f"{step} waits for step {number} of its own thread block, which is not earlier")
+                raise ScheduleError(
+                    f"{step} waits for step {number} of its own thread block, which is not earlier"
+                )
 
 
 def _buffer_sizes(program: MscclProgram, gpu: Gpu) -> dict[str, int]:
@@ -265,7 +284,12 @@ def _buffer_sizes(program: MscclProgram, gpu: Gpu) -> dict[str, int]:
         "all-gather": (share, whole),
         "reduce-scatter": (whole, share),
     }.get(program.operation, (whole, whole))
-    for given, need, name in ((gpu.input_chunks, size[0], "i_chunks"), (gpu.output_chunks, size[1], "o_chunks")):
+    for given, need, name in (
+        (gpu.input_chunks, size[0], "i_chunks"),
+        (gpu.output_chunks, size[1], "o_chunks"),
+    ):
         if given > need:
-            raise ScheduleError(f"gpu {gpu.number}: {name}={given} is more than the collective has", f"it has {need}")
+            raise ScheduleError(
+                f"gpu {gpu.number}: {name}={given} is more than the collective has", f"it has {need}"
+            )
     return {"i": size[0], "o": size[1], "s": gpu.scratch_chunks}

@@ -63,7 +63,12 @@ def scheduled(program: MscclProgram, collective: Collective) -> Schedule:
             step=kind[0],
         )
     return MscclSchedule(
-        collective, builder.algorithm, tuple(builder.batches), builder.cutting, builder.detail, program=program
+        collective,
+        builder.algorithm,
+        tuple(builder.batches),
+        builder.cutting,
+        builder.detail,
+        program=program,
     )
 
 

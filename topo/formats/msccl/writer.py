@@ -122,7 +122,9 @@ class _Writer:
         self.batches = [batch.whole() for batch in schedule.batches]
         for batch in self.batches:
             if batch.form != "direct":
-                raise AlgorithmError(f"{schedule.algorithm} needs switches that add or copy", "MSCCL has no such step")
+                raise AlgorithmError(
+                    f"{schedule.algorithm} needs switches that add or copy", "MSCCL has no such step"
+                )
         self.chunks = schedule.cutting()
         self.place, self.count = self._places(self.chunks)
         self.gpus = [_Gpu() for _ in range(self.collective.ranks)]
@@ -200,7 +202,9 @@ class _Writer:
                 source, target = int(batch.source[i]), int(batch.target[i])
                 waits = self._awaited(batch, repeat, i)
                 key = (number, repeat, i)
-                for first, last, count in self._runs(ids[pointer[i] : pointer[i + 1]].tolist(), source, target):
+                for first, last, count in self._runs(
+                    ids[pointer[i] : pointer[i + 1]].tolist(), source, target
+                ):
                     self.sends[key] = self._send(source, target, first, count, waits)
                     arriving.append((key, source, target, last, count, batch.reduce))
         for key, source, target, place, count, reduce in arriving:
@@ -257,7 +261,11 @@ class _Writer:
             else:
                 awaited = wait.pairs[1][wait.pairs[0] == transfer]
                 awaited = awaited[side[awaited] == rank]
-            found += [done[wait.batch, until - 1, int(j)] for j in awaited if (wait.batch, until - 1, int(j)) in done]
+            found += [
+                done[wait.batch, until - 1, int(j)]
+                for j in awaited
+                if (wait.batch, until - 1, int(j)) in done
+            ]
         return found
 
     # ------------------------------------------------------------------------------------------- the file
@@ -297,7 +305,9 @@ class _Writer:
         ElementTree.indent(algo, "  ")
         return ElementTree.tostring(algo, encoding="unicode") + "\n"
 
-    def _block(self, gpu: ElementTree.Element, rank: int, block: _Block, waited: set[tuple[int, int]]) -> None:
+    def _block(
+        self, gpu: ElementTree.Element, rank: int, block: _Block, waited: set[tuple[int, int]]
+    ) -> None:
         if len(block.steps) > MOST_STEPS:
             raise AlgorithmError(
                 f"rank {rank} needs {len(block.steps)} steps in one thread block, MSCCL has at most {MOST_STEPS}",
@@ -325,4 +335,3 @@ class _Writer:
 
 def _texts(values: Mapping[str, object]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
-
