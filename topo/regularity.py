@@ -38,5 +38,6 @@ def _colours(fabric: Fabric) -> list[int]:
             key = (int(colour[node]), tuple(sorted(links)))
             colour[node] = names.setdefault(key, len(names))
         if len(names) == count:
-            return colour[accelerators].tolist()
+            found: list[int] = colour[accelerators].tolist()
+            return found
         count = len(names)

@@ -284,10 +284,9 @@ class FluidSolver:
                     finished.append(job)
             if finished:
                 return finished
-            if word == kernel.STALLED:
-                if until == np.inf:
-                    self._take_back()
-                    raise self._stalled()
+            if word == kernel.STALLED and until == np.inf:
+                self._take_back()
+                raise self._stalled()
             if solver.next_event() > until + self._slack(until) or word == kernel.STALLED:
                 if until < np.inf:
                     self.now = solver.clock[0] = max(self.now, until)
