@@ -19,6 +19,10 @@ help: ## List the targets
 compare: $(RUNTIME) ## Compare five fabrics on four collectives; tables and figures go to results/compare
 	@$(BIN)/topo compare
 
+.PHONY: fidelity
+fidelity: $(RUNTIME) ## Write docs/fluid-and-packets.md: where the fluid and the packet engine agree
+	@$(BIN)/python docs/fidelity.py
+
 .PHONY: test
 test: lint ## Run every check: lint, formatting, types, tests
 	@$(BIN)/pytest -q -n 2

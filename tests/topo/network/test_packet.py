@@ -197,4 +197,5 @@ def test_end_to_end() -> None:
     packets = topo.simulate("torus:4x4", "all-to-all", "1MiB", engine="packet", packet="1KiB", buffers=1000)
     assert packets.engine == "packet"
     assert packets.algorithm == fluid.algorithm
-    assert packets.time_s == pytest.approx(fluid.time_s, rel=0.1)
+    # Fair shares are not the quickest way to finish all: packets may come in before the fluid.
+    assert max(packets.bound_s, 0.8 * fluid.time_s) <= packets.time_s <= 1.05 * fluid.time_s
