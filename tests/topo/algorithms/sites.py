@@ -67,6 +67,7 @@ def zoo() -> dict[str, Fabric]:
         "torus2x2x4": dimmed((2, 2, 4)),
         "mesh3x4": dimmed((3, 4), wrap=False),
         "wafer3x3": copying(dimmed((3, 3), wrap=False)),
+        "wafer1x4": copying(dimmed((1, 4), wrap=False)),
         "twisted2x2x4": fabric_of(twisted_torus((2, 2, 4))),
         "hypercube3": fabric_of(hypercube(3)),
         "full-mesh4": fabric_of(full_mesh(4)),
