@@ -19,6 +19,7 @@ import numpy as np
 
 from topo.errors import InternalError, NetworkError
 from topo.fabric import Fabric, FloatArray, IntArray, sums
+from topo.network import packet_events as events
 from topo.network import packet_kernel as kernel
 from topo.network.packet_ways import Ways, find_ways
 from topo.network.program import Program, group
@@ -198,12 +199,12 @@ def run_packets(
     while True:
         state = _State(program, fabric, ways, packet, buffer, seed, pool)
         status = state.run()
-        if status != kernel.POOL_FULL:
+        if status != events.POOL_FULL:
             break
         pool = 4 * len(state.pool)
-    if status == kernel.STUCK:
+    if status == events.STUCK:
         raise InternalError(
-            f"{int(state.numbers[kernel.UNFINISHED])} of {program.rows} transfers never end packet by packet"
+            f"{int(state.numbers[events.UNFINISHED])} of {program.rows} transfers never end packet by packet"
         )
     link_bytes = np.zeros(fabric.links)
     link_bytes[ways.order] = state.links["bytes"]
@@ -211,8 +212,8 @@ def run_packets(
     return PacketOutcome(
         float(finish.max(initial=0.0)),
         finish,
-        int(state.numbers[kernel.EVENTS]),
-        int(state.numbers[kernel.HOPS]),
+        int(state.numbers[events.EVENTS]),
+        int(state.numbers[events.HOPS]),
         int(ways.virtual.max(initial=0)) + 1,
         link_bytes,
         state.rows["received"].copy(),
@@ -260,10 +261,10 @@ class _State:
         buckets = 1 << min(max((longest >> shift).bit_length() + 1, 6), 18)
         self.wheel = np.zeros(buckets, dtype=WHEEL)
         self.wheel["head"] = -1
-        self.numbers = np.zeros(kernel.NUMBERS, dtype=np.int64)
-        self.numbers[kernel.FREE] = size - 1  # item 0 is the dummy
-        self.numbers[kernel.SHIFT] = shift
-        self.numbers[kernel.UNFINISHED] = p.rows
+        self.numbers = np.zeros(events.NUMBERS, dtype=np.int64)
+        self.numbers[events.FREE] = size - 1  # item 0 is the dummy
+        self.numbers[events.SHIFT] = shift
+        self.numbers[events.UNFINISHED] = p.rows
 
     def _links(self, p: Program, fabric: Fabric, ways: Ways) -> np.ndarray:
         links = np.zeros(fabric.links, dtype=LINK)
@@ -273,7 +274,7 @@ class _State:
             p.capacity[ways.order] > 0, np.ceil(np.minimum(self.packet * links["per_byte"], 1e18)), 0
         )
         links["latency"] = _picoseconds(fabric.latency[ways.order])
-        links["wake_at"] = kernel.NEVER
+        links["wake_at"] = events.NEVER
         links["head"] = links["tail"] = -1
         return links
 
@@ -283,7 +284,7 @@ class _State:
         rows["latency"] = _picoseconds(p.latency)
         rows["packets"] = np.maximum(np.ceil(p.bytes / self.packet), 1)
         rows["short_bytes"] = p.bytes - (rows["packets"] - 1) * self.packet
-        rows["turn"] = ((np.arange(p.rows) + 1 + seed) * kernel.GOLDEN) % 1.0
+        rows["turn"] = ((np.arange(p.rows) + 1 + seed) * events.GOLDEN) % 1.0
         first = np.searchsorted(ways.row, np.arange(p.rows + 1))
         rows["stream_first"], rows["stream_last"] = first[:-1], first[1:]
         rows["wait_first"], rows["wait_last"] = p.wait_pointer[:-1], p.wait_pointer[1:]
