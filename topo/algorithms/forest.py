@@ -13,16 +13,18 @@ from math import lcm
 
 import numpy as np
 
+from topo.algorithms.parameters import whole_or_best
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.synthesis.forest import MOST_TREES, Forest, joint, packable, spreading
 from topo.algorithms.synthesis.network import Way
-from topo.algorithms.synthesis.streams import Hops, add_streams, best_lag
+from topo.algorithms.synthesis.streams import Hops, add_streams, best_chunks, best_lag
 from topo.collective import EVERY_RANK, Chunks, Collective
 from topo.errors import AlgorithmError
 from topo.fabric import IntArray
 from topo.schedule import Schedule, ScheduleBuilder
 
 MOST_RANKS = 1024
+PIECES = whole_or_best("pieces", "a number of chunks per tree")
 OPERATIONS = ("all-reduce", "all-gather", "reduce-scatter", "broadcast", "reduce")
 
 
@@ -37,16 +39,21 @@ def can_grow(collective: Collective, site: Site) -> str:
     return ""
 
 
-@algorithm("forest", OPERATIONS, fits=can_grow, pipelines=True, scales=False, costly=True)
-def forest(collective: Collective, site: Site, chunks: int) -> Schedule:
-    """Spanning trees packed for this fabric, as fast as its cuts allow; chunks follow each other through them."""
+@algorithm("forest", OPERATIONS, fits=can_grow, pipelines=True, scales=False, costly=True, parameters=(PIECES,))
+def forest(collective: Collective, site: Site, chunks: int, pieces: int) -> Schedule:
+    """Spanning trees packed for this fabric, as fast as its cuts allow; chunks follow each other through them.
+
+    More than one chunk means so many a tree; otherwise the parameter says, or the best number is found.
+    """
     roots, hops, seconds, detail = _plan(collective, site)
-    share = collective.bytes / (len(roots) * chunks)
-    lag = best_lag(chunks, hops.stages, share * seconds, hops.latency)
+    tree = collective.bytes / len(roots)
+    if chunks == 1:
+        chunks = pieces or best_chunks(hops, tree, tree * seconds)
+    lag = best_lag(chunks, hops.stages, tree * seconds, hops.latency)
     if chunks > 1:
-        detail += f", {chunks} chunks"
+        detail += f", {chunks} chunks a tree"
     builder = ScheduleBuilder(collective, "forest", partial(_cut, collective, roots, chunks), detail)
-    add_streams(builder, hops, chunks, share, lag)
+    add_streams(builder, hops, chunks, tree / chunks, lag)
     return builder.build()
 
 

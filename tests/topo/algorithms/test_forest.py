@@ -71,6 +71,18 @@ def test_all_reduce_tends_to_the_joint_bound(name: str) -> None:
     assert ideal <= time <= 1.02 * ideal
 
 
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_number_of_chunks_is_found(name: str) -> None:
+    fabric, gathering, reducing = KNOWN[name]
+    for operation, ideal in (
+        ("all-gather", float(gathering) * LARGE / fabric.ranks / UNIT),
+        ("all-reduce", float(reducing) * LARGE / UNIT),
+    ):
+        assert ideal <= seconds("forest", fabric, operation, LARGE) <= 1.02 * ideal
+        few, found = (seconds(f"forest{how}", fabric, operation, 1e5) for how in (":pieces=1", ""))
+        assert found <= few * (1 + 1e-9)
+
+
 def test_all_reduce_is_faster_than_its_two_halves_where_the_graph_is_irregular() -> None:
     fabric = KNOWN["cut cable"][0]
     halves = sum(seconds("forest", fabric, op, LARGE, 256) for op in ("reduce-scatter", "all-gather"))
@@ -187,14 +199,12 @@ def test_auto_does_not_search_on_its_own() -> None:
 
 
 def test_the_detail_says_what_was_packed() -> None:
-    assert schedule("forest", grid(3, 4), "all-gather", 1e6, 4).detail == "48 trees of height 3, 4 chunks"
+    assert schedule("forest", grid(3, 4), "all-gather", 1e6, 4).detail == "48 trees of height 3, 4 chunks a tree"
 
 
 def test_a_broken_tree_does_not_pass_the_proof() -> None:
     made = schedule("forest", line(4), "all-gather", 1e6, 2)
-    missing = Schedule(
-        made.collective, made.algorithm, made.batches[:-1], made.cutting, made.detail
-    )
+    missing = Schedule(made.collective, made.algorithm, made.batches[:-1], made.cutting, made.detail)
     with pytest.raises(ScheduleError, match="incomplete"):
         missing.verify()
 
@@ -218,7 +228,9 @@ def duplex_graphs(draw: st.DrawFn) -> Fabric:
 
 @given(duplex_graphs(), st.sampled_from(OPERATIONS))
 @settings(max_examples=60)
-def test_on_any_duplex_graph_the_forest_is_right_and_tends_to_the_bound(fabric: Fabric, operation: str) -> None:
+def test_on_any_duplex_graph_the_forest_is_right_and_tends_to_the_bound(
+    fabric: Fabric, operation: str
+) -> None:
     made = _share_of_chunks(fabric, operation, 2)
     assert run_schedule(made, fabric) > 0
     bound = lower_bound(Collective(operation, fabric.ranks, LARGE), fabric, exact=True)

@@ -19,6 +19,12 @@ from topo.routing import Routes
 from topo.schedule import Pieces, ScheduleBuilder, Table, Wait
 
 MOST_LAG = 4
+MOST_CHUNKS = 1024
+MOST_TRANSFERS = 1 << 20
+"""Transfers of one step times chunks beyond which fewer chunks are taken."""
+LEAST_BYTES = 64.0
+"""Bytes of the smallest chunk that is taken unasked."""
+ENOUGH = 1.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +59,37 @@ class Hops:
         return max([self.ways[int(i)].latency for i in np.unique(self.way)])
 
 
-def best_lag(chunks: int, stages: int, step: float, latency: float) -> int:
-    """The lag between stages, in steps, with the shortest whole time."""
+def whole_time(chunks: int, lag: int, stages: int, tree: float, latency: float) -> float:
+    """Seconds, at most, of ``chunks`` chunks through trees that take ``tree`` seconds without latency and filling."""
+    step = tree / chunks
+    return (chunks + lag * (stages - 1)) * max(step, (step + latency) / lag) + latency
 
-    times = [
-        (chunks + lag * (stages - 1)) * max(step, (step + latency) / lag) for lag in range(1, MOST_LAG + 1)
-    ]
+
+def best_lag(chunks: int, stages: int, tree: float, latency: float) -> int:
+    """The lag between stages, in steps, with the shortest whole time."""
+    times = [whole_time(chunks, lag, stages, tree, latency) for lag in range(1, MOST_LAG + 1)]
     return 1 + times.index(min(times))
+
+
+def best_chunks(hops: Hops, bytes: float, tree: float) -> int:
+    """The number of chunks, a power of two, with about the shortest whole time.
+
+    Parameters
+    ----------
+    hops : Hops
+    bytes : float
+        Of one tree.
+    tree : float
+        Seconds that the trees take without latency and filling.
+    """
+    most = min(MOST_CHUNKS, max(MOST_TRANSFERS // len(np.unique(_rows(hops))), 1), max(int(bytes / LEAST_BYTES), 1))
+    counts = [1 << i for i in range(most.bit_length())]
+    times: list[float] = []
+    for chunks in counts:
+        lag = best_lag(chunks, hops.stages, tree, hops.latency)
+        times.append(whole_time(chunks, lag, hops.stages, tree, hops.latency))
+    enough = ENOUGH * min(times)
+    return counts[[time <= enough for time in times].index(True)]
 
 
 def add_streams(builder: ScheduleBuilder, hops: Hops, chunks: int, share: float, lag: int) -> None:
