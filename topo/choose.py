@@ -23,7 +23,7 @@ from topo.network.network import Network, Outcome
 from topo.network.program import Program, compile_program, scaled
 from topo.network.solver import run_alone
 from topo.network.structured import structured
-from topo.regularity import irregular
+from topo.regularity import irregular, whole_grid
 from topo.schedule import Schedule
 from topo.translation import link_orbits
 
@@ -47,6 +47,8 @@ SEARCHED_RANKS = 64
 """Ranks up to which they are."""
 SEARCHED_CHUNKS = 16
 """Pieces that they are pipelined in, one number only: each costs."""
+MANY_EVENTS = 40_000
+"""Events that a try with more chunks may be expected to take."""
 MANY_TRANSFERS = 400_000
 """Transfers, repeats not counted, beyond which only translation-invariant schedules are tried."""
 
@@ -263,6 +265,8 @@ def best_chunks(
         reach = min(reach, endless, run.seconds)
         if run.seconds >= last.seconds or endless >= cutoff or endless > WORTH_MORE_CHUNKS * run.seconds:
             break
+        if run.events * chunks // last.prepared.chunks > MANY_EVENTS:
+            break
         last = run
     history.note(best, collective.bytes, reach)
     return best
@@ -422,7 +426,8 @@ def _searched(
     """The best run when schedules are also searched for: on small groups, where nothing else fits or the fabric is
     irregular, and only until one comes near the bound.
     """
-    if collective.ranks > SEARCHED_RANKS or not (best is None or irregular(site.fabric)):
+    hopeless = best is None or (irregular(site.fabric) and not whole_grid(site.fabric))
+    if collective.ranks > SEARCHED_RANKS or not hopeless:
         return best
     # Those that do not pipeline are done after one run.
     for entry in sorted(entries, key=lambda entry: entry.pipelines):

@@ -41,3 +41,19 @@ def _colours(fabric: Fabric) -> list[int]:
             found: list[int] = colour[accelerators].tolist()
             return found
         count = len(names)
+
+
+def whole_grid(fabric: Fabric) -> bool:
+    """Whether the fabric is a mesh or torus with all its links, which has algorithms of its own."""
+    grid = fabric.grid
+    if grid is None or len(fabric.nodes) != grid.size:
+        return False
+    everyone = np.arange(grid.size)
+    for dimension in grid.dimensions:
+        for direction in (1, -1):
+            onward = grid.neighbours(everyone, dimension, direction)
+            here = everyone[onward >= 0]
+            ends = fabric.accelerators[here], fabric.accelerators[onward[here]]
+            if (fabric.links_between(*ends) < 0).any():
+                return False
+    return True
