@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topo.collective import Chunks
+from topo.collective import EVERY_RANK, Chunks
 from topo.errors import ScheduleError
 from topo.fabric import IntArray, spread
 from topo.schedule import Batch, Schedule
@@ -39,9 +39,51 @@ def prove(schedule: Schedule, order: bool = True) -> None:
     """
     schedule = schedule.whole()
     chunks = schedule.cutting()
+    _prove_cutting(schedule, chunks)
     _prove_masks(schedule, chunks)
     if order and schedule.transfers <= ORDER_LIMIT:
         _prove_order(schedule, chunks)
+
+
+def _prove_cutting(schedule: Schedule, chunks: Chunks) -> None:
+    """The chunks must be the collective's data: as many bytes, from and to the ranks that it names.
+
+    Between two ranks of an all-to-all fewer bytes may pass than their block has, where some of it travels with
+    what another rank wants.
+    """
+    collective = schedule.collective
+    n, operation, total = collective.ranks, collective.operation, collective.bytes
+    every, rooted = np.full(1, EVERY_RANK), np.full(1, collective.root)
+    origin = {"all-gather": np.arange(n), "broadcast": rooted, "send-recv": rooted}.get(operation, every)
+    target = {"reduce-scatter": np.arange(n), "reduce": rooted, "send-recv": np.full(1, collective.peer)}.get(
+        operation, every
+    )
+    if operation == "all-to-all":
+        origin, target = (ends.ravel() for ends in np.indices((n, n)))
+        wanted = collective.blocks().ravel()
+    elif operation == "barrier":
+        return
+    else:
+        wanted = np.full(max(len(origin), len(target)), total / max(len(origin), len(target)))
+        origin, target = np.broadcast_arrays(origin, target)
+    places = (origin + 1) * (n + 1) + target + 1
+    found = np.bincount(
+        (chunks.origin + 1) * (n + 1) + chunks.target + 1, chunks.bytes, minlength=(n + 1) * (n + 1)
+    )
+    held = found[places]
+    wrong = np.flatnonzero(
+        (held > wanted * (1 + 1e-9)) | ((operation != "all-to-all") & (held < wanted * (1 - 1e-9)))
+    )
+    spare = found.sum() - held.sum()
+    if len(wrong) or spare > 1e-9 * total:
+        what = (
+            f"{held[wrong[0]]:g} bytes instead of {wanted[wrong[0]]:g}"
+            if len(wrong)
+            else f"{spare:g} bytes too many"
+        )
+        raise ScheduleError(
+            f"{schedule.algorithm}: the chunks are not the data of {operation} of {total:g} bytes: {what}"
+        )
 
 
 def _where(schedule: Schedule, number: int, repeat: int, transfer: int) -> str:
@@ -108,10 +150,14 @@ def _prove_masks(schedule: Schedule, chunks: Chunks) -> None:
         held[rank, shared, rank if width > 1 else 0] = 1
     for step in _steps(schedule):
         before = held.copy()
+        copied: list[IntArray] = []
+        added: list[IntArray] = []
         for number, repeat in step:
             batch = schedule.batches[number]
             entries = _entries(schedule, chunks, number, repeat)
-            _apply(schedule, number, repeat, batch, entries, before, held)
+            at, chunk = _apply(schedule, number, repeat, batch, entries, before, held)
+            (added if batch.reduce and batch.form == "direct" else copied).append(at * count + chunk)
+        _prove_no_race(schedule, count, copied, added)
     needed = np.zeros((ranks, count), dtype=bool)
     needed[:, chunks.target < 0] = True
     aimed = np.flatnonzero(chunks.target >= 0)
@@ -136,7 +182,8 @@ def _apply(
     entries: _Entries,
     before: np.ndarray,
     held: np.ndarray,
-) -> None:
+) -> tuple[IntArray, IntArray]:
+    """Carry out one repeat of a batch; the places that it writes, as ranks and chunks."""
     senders, receivers = batch.senders(), batch.receivers()
     if batch.form in ("reduce", "all-reduce"):
         pointer, ranks = senders
@@ -161,11 +208,29 @@ def _apply(
         np.add.at(held, (at, entries.chunk[got]), value[got])
     else:
         held[at, entries.chunk[got]] = value[got]
-    twice = np.flatnonzero((held[at, entries.chunk[got]] > 1).any(axis=1))
+    now = held[at, entries.chunk[got]]
+    twice = np.flatnonzero(((now > 1) | (now < 0)).any(axis=1))
     if len(twice):
         row = int(entries.transfer[got[twice[0]]])
         raise ScheduleError(
             f"{_where(schedule, number, repeat, row)}: chunk {entries.chunk[got[twice[0]]]} is reduced twice"
+        )
+    return at, entries.chunk[got]
+
+
+def _prove_no_race(schedule: Schedule, chunks: int, copied: list[IntArray], added: list[IntArray]) -> None:
+    """What is overwritten in a step must be written once in it, or the order of arrival would decide."""
+    if not copied:
+        return
+    places, times = np.unique(np.concatenate(copied), return_counts=True)
+    twice = places[times > 1]
+    if not len(twice) and added:
+        twice = np.intersect1d(places, np.concatenate(added))
+    if len(twice):
+        rank, chunk = divmod(int(twice[0]), chunks)
+        raise ScheduleError(
+            f"{schedule.algorithm}: chunk {chunk} is overwritten at rank {rank} by one of several writes of a step",
+            "let each step write a chunk once",
         )
 
 

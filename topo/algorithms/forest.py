@@ -17,7 +17,7 @@ from topo.algorithms.parameters import whole_or_best
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.synthesis.forest import MOST_TREES, Forest, joint, packable, spreading
 from topo.algorithms.synthesis.network import Way
-from topo.algorithms.synthesis.streams import Hops, add_streams, best_chunks, best_lag
+from topo.algorithms.synthesis.streams import Hops, Pace, add_streams, rows_of_hops
 from topo.collective import EVERY_RANK, Chunks, Collective
 from topo.errors import AlgorithmError
 from topo.fabric import IntArray
@@ -39,17 +39,20 @@ def can_grow(collective: Collective, site: Site) -> str:
     return ""
 
 
-@algorithm("forest", OPERATIONS, fits=can_grow, pipelines=True, scales=False, costly=True, parameters=(PIECES,))
+@algorithm(
+    "forest", OPERATIONS, fits=can_grow, pipelines=True, scales=False, costly=True, parameters=(PIECES,)
+)
 def forest(collective: Collective, site: Site, chunks: int, pieces: int) -> Schedule:
     """Spanning trees packed for this fabric, as fast as its cuts allow; chunks follow each other through them.
 
     More than one chunk means so many a tree; otherwise the parameter says, or the best number is found.
     """
-    roots, hops, seconds, detail = _plan(collective, site)
+    roots, hops, detail = _plan(collective, site)
+    pace = Pace.of(hops, site.fabric.bandwidth)
     tree = collective.bytes / len(roots)
     if chunks == 1:
-        chunks = pieces or best_chunks(hops, tree, tree * seconds)
-    lag = best_lag(chunks, hops.stages, tree * seconds, hops.latency)
+        chunks = pieces or pace.best_chunks(tree, len(np.unique(rows_of_hops(hops))))
+    lag = pace.best_lag(chunks, tree)
     if chunks > 1:
         detail += f", {chunks} chunks a tree"
     builder = ScheduleBuilder(collective, "forest", partial(_cut, collective, roots, chunks), detail)
@@ -70,8 +73,8 @@ def _cut(collective: Collective, roots: IntArray, chunks: int) -> Chunks:
     )
 
 
-def _plan(collective: Collective, site: Site) -> tuple[IntArray, Hops, float, str]:
-    """Roots of the trees, their hops, seconds per byte of a tree's share, and what to say about them."""
+def _plan(collective: Collective, site: Site) -> tuple[IntArray, Hops, str]:
+    """Roots of the trees, their hops, and what to say about them."""
     fabric, ranks, operation = site.fabric, site.ranks, collective.operation
     weights = np.ones(collective.ranks, dtype=np.int64)
     if operation in ("broadcast", "reduce"):
@@ -79,14 +82,14 @@ def _plan(collective: Collective, site: Site) -> tuple[IntArray, Hops, float, st
         weights[collective.root] = 1
     if operation in ("all-gather", "broadcast"):
         trees = spreading(fabric, ranks, weights)
-        return trees.root, _down(trees, 0), trees.seconds, _said(trees)
+        return trees.root, _down(trees, 0), _said(trees)
     if operation in ("reduce-scatter", "reduce"):
         trees = spreading(fabric, ranks, weights, backwards=True)
-        return trees.root, _up(trees, trees.ways), trees.seconds, _said(trees)
+        return trees.root, _up(trees, trees.ways), _said(trees)
     both = joint(fabric, ranks)
     if both is not None:
         hops = _joined(_up(both, both.back), _down(both, both.height))
-        return both.root, hops, both.seconds, _said(both)
+        return both.root, hops, _said(both)
     gathering, reducing = spreading(fabric, ranks, weights), spreading(fabric, ranks, weights, backwards=True)
     if gathering.roundable and lcm(gathering.trees, reducing.trees) > MOST_TREES:
         copies = max(gathering.trees, reducing.trees) // len(weights)
@@ -97,10 +100,7 @@ def _plan(collective: Collective, site: Site) -> tuple[IntArray, Hops, float, st
     gathering, reducing = gathering.repeated(down), reducing.repeated(up)
     hops = _joined(_up(reducing, reducing.ways), _down(gathering, reducing.height))
     return (
-        gathering.root,
-        hops,
-        gathering.seconds + reducing.seconds,
-        f"{_said(reducing)}, then {_said(gathering)}",
+        gathering.root, hops, f"{_said(reducing)}, then {_said(gathering)}",
     )
 
 

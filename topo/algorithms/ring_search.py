@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from topo.algorithms.ring_packing import all_rings
 from topo.fabric import Fabric, IntArray
 
 MOST_RANKS = 64
 """Ranks up to which rings are looked for."""
 BUDGET = 20_000
-ATTEMPTS = 60
+ATTEMPTS, SEEDS = 20, 4
+"""Tries to take one ring after another, and to split all cables into rings."""
 
 
 def closed_walk(ways: IntArray, lots: IntArray | None = None) -> list[int] | None:
@@ -119,6 +121,10 @@ def disjoint_rings(fabric: Fabric, ranks: IntArray) -> tuple[Sequence[IntArray],
 
 
 def _disjoint_rings(units: IntArray, unit: float) -> tuple[Sequence[IntArray], float]:
+    for seed in range(SEEDS):
+        every = all_rings(units, seed)
+        if every is not None:
+            return every, unit
     most = int(units.sum(axis=1).min()) // 2
     best: list[IntArray] = []
     for attempt in range(ATTEMPTS):

@@ -96,7 +96,9 @@ def known() -> dict[str, tuple[Fabric, Fraction, Fraction]]:
     }
 
 
-def schedule(name: str, fabric: Fabric, operation: str, bytes: float, chunks: int = 1, root: int = 0) -> Schedule:
+def schedule(
+    name: str, fabric: Fabric, operation: str, bytes: float, chunks: int = 1, root: int = 0
+) -> Schedule:
     """The schedule of an algorithm on all ranks."""
     collective = Collective(operation, fabric.ranks, bytes, root=root)
     return build(name, collective, Site(fabric, np.arange(fabric.ranks)), chunks)

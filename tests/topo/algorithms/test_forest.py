@@ -199,7 +199,9 @@ def test_auto_does_not_search_on_its_own() -> None:
 
 
 def test_the_detail_says_what_was_packed() -> None:
-    assert schedule("forest", grid(3, 4), "all-gather", 1e6, 4).detail == "48 trees of height 3, 4 chunks a tree"
+    assert (
+        schedule("forest", grid(3, 4), "all-gather", 1e6, 4).detail == "48 trees of height 3, 4 chunks a tree"
+    )
 
 
 def test_a_broken_tree_does_not_pass_the_proof() -> None:

@@ -138,7 +138,10 @@ def mixed_graphs(draw: st.DrawFn) -> Fabric:
     """Connected graphs of unequal cables, some nodes of which are switches."""
     ranks, switches = draw(st.integers(2, 6)), draw(st.integers(0, 2))
     nodes: list[object] = [*range(ranks), *(f"s{i}" for i in range(switches))]
-    cables = {(draw(st.integers(0, i - 1)), i): draw(st.sampled_from([1.0, 2.0, 10.0])) for i in range(1, len(nodes))}
+    cables = {
+        (draw(st.integers(0, i - 1)), i): draw(st.sampled_from([1.0, 2.0, 10.0]))
+        for i in range(1, len(nodes))
+    }
     return cabled("random", range(ranks), [(nodes[i], nodes[j], c) for (i, j), c in cables.items()])
 
 

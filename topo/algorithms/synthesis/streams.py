@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from topo.algorithms.synthesis.network import Way
-from topo.fabric import BoolArray, IntArray
+from topo.fabric import BoolArray, FloatArray, IntArray, spread
 from topo.routing import Routes
 from topo.schedule import Pieces, ScheduleBuilder, Table, Wait
 
@@ -59,37 +59,62 @@ class Hops:
         return max([self.ways[int(i)].latency for i in np.unique(self.way)])
 
 
-def whole_time(chunks: int, lag: int, stages: int, tree: float, latency: float) -> float:
-    """Seconds, at most, of ``chunks`` chunks through trees that take ``tree`` seconds without latency and filling."""
-    step = tree / chunks
-    return (chunks + lag * (stages - 1)) * max(step, (step + latency) / lag) + latency
-
-
-def best_lag(chunks: int, stages: int, tree: float, latency: float) -> int:
-    """The lag between stages, in steps, with the shortest whole time."""
-    times = [whole_time(chunks, lag, stages, tree, latency) for lag in range(1, MOST_LAG + 1)]
-    return 1 + times.index(min(times))
-
-
-def best_chunks(hops: Hops, bytes: float, tree: float) -> int:
-    """The number of chunks, a power of two, with about the shortest whole time.
+@dataclass(frozen=True, eq=False)
+class Pace:
+    """How long steps take.
 
     Parameters
     ----------
-    hops : Hops
-    bytes : float
-        Of one tree.
-    tree : float
-        Seconds that the trees take without latency and filling.
+    before : float array [stages + 1, links]
+        Seconds that each link is busy per byte of one tree, with all stages before each at work.
+    latency : float
+        Largest latency of a hop, seconds.
     """
-    most = min(MOST_CHUNKS, max(MOST_TRANSFERS // len(np.unique(_rows(hops))), 1), max(int(bytes / LEAST_BYTES), 1))
-    counts = [1 << i for i in range(most.bit_length())]
-    times: list[float] = []
-    for chunks in counts:
-        lag = best_lag(chunks, hops.stages, tree, hops.latency)
-        times.append(whole_time(chunks, lag, hops.stages, tree, hops.latency))
-    enough = ENOUGH * min(times)
-    return counts[[time <= enough for time in times].index(True)]
+
+    before: FloatArray
+    latency: float
+
+    @classmethod
+    def of(cls, hops: Hops, bandwidth: FloatArray) -> Pace:
+        """The pace of hops on links of the given bytes/s."""
+        sizes = np.asarray([len(way.links) for way in hops.ways])
+        entries = spread(np.concatenate([[0], np.cumsum(sizes)]), hops.way)
+        link = np.asarray([link for way in hops.ways for link in way.links], dtype=np.int64)[entries]
+        share = np.asarray([share for way in hops.ways for share in way.shares])[entries]
+        busy = np.zeros((hops.stages + 1, len(bandwidth)))
+        np.add.at(busy, (np.repeat(hops.stage, sizes[hops.way]) + 1, link), share / bandwidth[link])
+        return cls(np.cumsum(busy, axis=0), hops.latency)
+
+    def whole(self, chunks: int, lag: int, bytes: float) -> float:
+        """Seconds, at most, of ``chunks`` chunks of trees of ``bytes`` bytes, with a lag between stages."""
+        begins = np.arange(len(self.before) - 1) * lag
+        marks = np.unique(np.concatenate([begins, begins + chunks]))
+        start, times = marks[:-1], np.diff(marks)
+        first = np.searchsorted(begins + chunks, start, side="right")
+        last = np.searchsorted(begins, start, side="right")
+        step = (self.before[last] - self.before[first]).max(axis=1) * bytes / chunks
+        return float((times * np.maximum(step, (step + self.latency) / lag)).sum()) + self.latency
+
+    def best_lag(self, chunks: int, bytes: float) -> int:
+        """The lag between stages, in steps, with the shortest whole time."""
+        times = [self.whole(chunks, lag, bytes) for lag in range(1, MOST_LAG + 1)]
+        return 1 + times.index(min(times))
+
+    def best_chunks(self, bytes: float, transfers: int) -> int:
+        """The number of chunks, a power of two, with about the shortest whole time.
+
+        Parameters
+        ----------
+        bytes : float
+            Of one tree.
+        transfers : int
+            In a step with all stages at work.
+        """
+        most = min(MOST_CHUNKS, max(MOST_TRANSFERS // transfers, 1), max(int(bytes / LEAST_BYTES), 1))
+        counts = [1 << i for i in range(most.bit_length())]
+        times = [self.whole(chunks, self.best_lag(chunks, bytes), bytes) for chunks in counts]
+        enough = ENOUGH * min(times)
+        return counts[[time <= enough for time in times].index(True)]
 
 
 def add_streams(builder: ScheduleBuilder, hops: Hops, chunks: int, share: float, lag: int) -> None:
@@ -105,7 +130,7 @@ def add_streams(builder: ScheduleBuilder, hops: Hops, chunks: int, share: float,
         Bytes of one chunk.
     lag : int
     """
-    row = _rows(hops)
+    row = rows_of_hops(hops)
     begins = np.unique(hops.stage) * lag
     marks = np.unique(np.concatenate([begins, begins + chunks]))
     added: list[tuple[int, int, int]] = []
@@ -120,7 +145,7 @@ def add_streams(builder: ScheduleBuilder, hops: Hops, chunks: int, share: float,
             _add(builder, hops, chosen, row, chunks, share, lag, start, end - start, reduce, added)
 
 
-def _rows(hops: Hops) -> IntArray:
+def rows_of_hops(hops: Hops) -> IntArray:
     """Transfers that hops share: one per way that has its links for itself, one per hop elsewhere."""
     alike: dict[tuple[object, ...], int] = {}
     same = np.asarray([alike.setdefault((way.links, way.shares), i) for i, way in enumerate(hops.ways)])
@@ -157,7 +182,10 @@ def _add(
         repeat=repeat,
         reduce=reduce,
         loop=False,
-        waits=[*_waits(added, start, repeat, lag, "arrival"), *_waits(added, start, repeat, 1, "drain")],
+        waits=[
+            *(_waits(added, start, repeat, lag, "arrival") if hops.stages > 1 else ()),
+            *_waits(added, start, repeat, 1, "drain"),
+        ],
         step=start,
         routes=routes_of([hops.ways[i] for i in hops.way[one]]),
     )
