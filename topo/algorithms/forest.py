@@ -100,7 +100,9 @@ def _plan(collective: Collective, site: Site) -> tuple[IntArray, Hops, str]:
     gathering, reducing = gathering.repeated(down), reducing.repeated(up)
     hops = _joined(_up(reducing, reducing.ways), _down(gathering, reducing.height))
     return (
-        gathering.root, hops, f"{_said(reducing)}, then {_said(gathering)}",
+        gathering.root,
+        hops,
+        f"{_said(reducing)}, then {_said(gathering)}",
     )
 
 

@@ -164,11 +164,20 @@ def _configured(entry: Algorithm, given: dict[str, str]) -> Algorithm:
 def find(name: str) -> Algorithm:
     """The algorithm of that name; parameters may follow it, as in ``pat:aggregation=4``.
 
+    A name that ends in ``.xml`` is the path of an MSCCL program.
+
     Raises
     ------
     AlgorithmError
-        Unknown name, with the nearest ones; unknown parameter or senseless value, with those allowed.
+        Unknown name, with the nearest ones; unknown parameter or senseless value, with those allowed; a file that
+        is not MSCCL XML.
+    ScheduleError
+        The program in the file is wrong.
     """
+    if name.lower().endswith(".xml"):
+        from topo.algorithms.from_file import from_file  # which imports this module
+
+        return from_file(name)
     base, given = split_name(name)
     if base not in ALGORITHMS:
         known = [*ALGORITHMS, "auto"]

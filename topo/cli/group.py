@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "Simulate one collective on one system.",
     "compare": "Compare systems over operations and sizes.",
     "bound": "Say what no algorithm can beat, and why.",
+    "export": "Write an algorithm's schedule as an MSCCL program.",
     "list": "List systems, topologies, algorithms, operations.",
     "show": "Say what a system is, and draw it.",
     "catalogue": "Write the catalogue as a page with pictures, and as maps.",

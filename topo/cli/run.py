@@ -20,7 +20,11 @@ Examples:
 )
 @click.option("--size", metavar="SIZE", help="nccl-tests' size, such as 64MiB.  A barrier needs none.")
 @click.option(
-    "--algorithm", default="auto", show_default=True, metavar="NAME", help="See 'topo list algorithms'."
+    "--algorithm",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="See 'topo list algorithms'; or an MSCCL file, .xml.",
 )
 @click.option(
     "--ccl", metavar="NAME", help="Communication library; ideal adds nothing to the fabric.  [default: ideal]"
