@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.topo.algorithms.examples import boxes, cabled, cut_torus, grid, known, star
 from topo.algorithms.synthesis.cuts import lacking, leaving
+from topo.algorithms.synthesis.forest import joint, spreading
 from topo.algorithms.synthesis.network import Network, network_of, whole_numbers
 from topo.algorithms.synthesis.orientation import Orientation, whole_trees
 from topo.algorithms.synthesis.packing import Trees, pack
@@ -186,3 +187,22 @@ def test_even_weights_on_even_fabrics() -> None:
 def test_reversed_bits_spread_out() -> None:
     order = np.argsort(reversed_bits(np.arange(8), 8))
     assert order.tolist() == [0, 4, 2, 6, 1, 5, 3, 7]
+
+
+@pytest.mark.parametrize("name", known())
+def test_forests_promise_exactly_the_bound(name: str) -> None:
+    fabric, gathering, reducing = known()[name]
+    ranks = np.arange(fabric.ranks)
+    out, two_way = spreading(fabric, ranks, np.ones(fabric.ranks, dtype=np.int64)), joint(fabric, ranks)
+    assert two_way is not None
+    assert out.seconds / out.trees * fabric.ranks == pytest.approx(float(gathering) / 5e10)
+    assert two_way.seconds / two_way.trees == pytest.approx(float(reducing) / 5e10)
+    assert abs(out.loss) < 1e-9
+    assert abs(two_way.loss) < 1e-6
+
+
+def test_too_many_trees_give_way_to_fewer_that_are_nearly_as_fast() -> None:
+    fabric = boxes(2, 16, 997, 499)
+    out = spreading(fabric, np.arange(32), np.ones(32, dtype=np.int64))
+    assert out.trees <= (1 << 14) // 32
+    assert 0 < out.loss < 0.02
