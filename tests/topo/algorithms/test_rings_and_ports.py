@@ -14,7 +14,7 @@ from topo.collective import Collective
 from topo.errors import AlgorithmError
 from topo.fabric import Fabric
 from topologies.full_mesh import full_mesh
-from topologies.grid import torus
+from topologies.grid import torus, twisted_torus
 from topologies.hypercube import hypercube
 from topologies.path import path
 
@@ -43,6 +43,9 @@ def _hybrid_cube_mesh() -> Fabric:
         (dimmed((3, 5)), 2),
         (dimmed((4, 4, 4)), 3),
         (dimmed((4, 5), wrap=False), 1),
+        (fabric_of(torus((4, 4, 4), (1.28e11, 1.28e11, 6.4e10), 1e-6)), 5),
+        (fabric_of(torus((4, 4), (1.5e11, 5e10), 1e-6)), 4),
+        (fabric_of(twisted_torus((2, 2, 4))), 3),
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
@@ -59,6 +62,13 @@ def test_as_many_disjoint_rings_as_the_cables_hold(fabric: Fabric, rings: int) -
         used[order, onward] += 1
         used[onward, order] += 1
     assert (used <= units).all()
+
+
+def test_rings_of_slow_and_fast_dimensions_use_all_of_both() -> None:
+    fabric, size = fabric_of(torus((4, 4, 4), (1.28e11, 1.28e11, 6.4e10), 1e-6)), 1e9
+    assert timed("multi-ring", fabric, "all-gather", size) == pytest.approx(
+        63 * 1e-6 + 63 / 64 * size / 640e9, rel=1e-9
+    )
 
 
 def test_full_use_of_the_cables_is_full_bandwidth() -> None:
