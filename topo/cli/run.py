@@ -24,7 +24,7 @@ Examples:
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="See 'topo list algorithms'; or an MSCCL file, .xml.",
+    help="See 'topo list algorithms'; or a .xml file.",
 )
 @click.option(
     "--ccl", metavar="NAME", help="Communication library; ideal adds nothing to the fabric.  [default: ideal]"
