@@ -13,12 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from topo.collective import EVERY_RANK, Chunks
 from topo.errors import ScheduleError
 from topo.fabric import IntArray, spread
 from topo.schedule import Batch, Schedule
 
+Write = tuple[IntArray, IntArray, npt.NDArray[np.int8]]
+"""Ranks and chunks that are written, and the contributions written there."""
 MASK_LIMIT = 400_000_000
 ORDER_LIMIT = 40_000
 
@@ -150,14 +153,14 @@ def _prove_masks(schedule: Schedule, chunks: Chunks) -> None:
         held[rank, shared, rank if width > 1 else 0] = 1
     for step in _steps(schedule):
         before = held.copy()
-        copied: list[IntArray] = []
-        added: list[IntArray] = []
+        copied: list[Write] = []
+        added: list[Write] = []
         for number, repeat in step:
             batch = schedule.batches[number]
             entries = _entries(schedule, chunks, number, repeat)
-            at, chunk = _apply(schedule, number, repeat, batch, entries, before, held)
-            (added if batch.reduce and batch.form == "direct" else copied).append(at * count + chunk)
-        _prove_no_race(schedule, count, copied, added)
+            write = _apply(schedule, number, repeat, batch, entries, before, held)
+            (added if batch.reduce and batch.form == "direct" else copied).append(write)
+        _prove_no_race(schedule, held, copied, added)
     needed = np.zeros((ranks, count), dtype=bool)
     needed[:, chunks.target < 0] = True
     aimed = np.flatnonzero(chunks.target >= 0)
@@ -182,8 +185,8 @@ def _apply(
     entries: _Entries,
     before: np.ndarray,
     held: np.ndarray,
-) -> tuple[IntArray, IntArray]:
-    """Carry out one repeat of a batch; the places that it writes, as ranks and chunks."""
+) -> Write:
+    """Carry out one repeat of a batch; the answer is what it wrote."""
     senders, receivers = batch.senders(), batch.receivers()
     if batch.form in ("reduce", "all-reduce"):
         pointer, ranks = senders
@@ -215,23 +218,24 @@ def _apply(
         raise ScheduleError(
             f"{_where(schedule, number, repeat, row)}: chunk {entries.chunk[got[twice[0]]]} is reduced twice"
         )
-    return at, entries.chunk[got]
+    return at, entries.chunk[got], value[got]
 
 
-def _prove_no_race(schedule: Schedule, chunks: int, copied: list[IntArray], added: list[IntArray]) -> None:
-    """What is overwritten in a step must be written once in it, or the order of arrival would decide."""
-    if not copied:
-        return
-    places, times = np.unique(np.concatenate(copied), return_counts=True)
-    twice = places[times > 1]
-    if not len(twice) and added:
-        twice = np.intersect1d(places, np.concatenate(added))
-    if len(twice):
-        rank, chunk = divmod(int(twice[0]), chunks)
-        raise ScheduleError(
-            f"{schedule.algorithm}: chunk {chunk} is overwritten at rank {rank} by one of several writes of a step",
-            "let each step write a chunk once",
-        )
+def _prove_no_race(schedule: Schedule, held: np.ndarray, copied: list[Write], added: list[Write]) -> None:
+    """What different writes of one step leave at a place must not depend on which arrives first."""
+    chunks = held.shape[1]
+    summed = np.concatenate([at * chunks + chunk for at, chunk, _ in added] or [np.zeros(0, dtype=np.int64)])
+    for at, chunk, value in copied:
+        other = (held[at, chunk] != value).any(axis=1)
+        if len(summed):
+            other |= np.isin(at * chunks + chunk, summed)
+        if other.any():
+            first = int(np.flatnonzero(other)[0])
+            raise ScheduleError(
+                f"{schedule.algorithm}: chunk {chunk[first]} is overwritten at rank {at[first]} in the same step in "
+                "which something else is written there",
+                "let each step write a chunk once",
+            )
 
 
 def _prove_order(schedule: Schedule, chunks: Chunks) -> None:
