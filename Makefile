@@ -41,6 +41,10 @@ figures: $(RUNTIME) ## Draw the maps of the catalogue into results/figures
 catalogue-page: $(RUNTIME) ## Write docs/systems.md with a picture of every system
 	@$(BIN)/topo catalogue --page docs
 
+.PHONY: optimality
+optimality: $(RUNTIME) ## Write docs/optimality.md: every collective beside the time that nothing can beat
+	@$(BIN)/python experiments/optimality.py docs/optimality.md
+
 .PHONY: clean
 clean: ## Remove .venv, caches and build leftovers; results/ stays
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
