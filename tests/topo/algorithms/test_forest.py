@@ -24,6 +24,8 @@ from tests.topo.algorithms.examples import (
     star,
 )
 from topo.algorithms import Site, build, find, refusal
+from topo.algorithms.forest import _plan
+from topo.algorithms.synthesis.streams import Pace
 from topo.bounds import lower_bound
 from topo.collective import Collective
 from topo.errors import AlgorithmError, ScheduleError
@@ -71,11 +73,26 @@ def test_all_reduce_tends_to_the_joint_bound(name: str) -> None:
     assert ideal <= time <= 1.02 * ideal
 
 
+@pytest.mark.parametrize("operation", ["all-gather", "reduce-scatter", "all-reduce", "broadcast"])
+@pytest.mark.parametrize("name", KNOWN)
+def test_no_step_takes_longer_than_the_pace_says(name: str, operation: str) -> None:
+    fabric = KNOWN[name][0]
+    for size in (1e4, 1e6, LARGE):
+        collective = Collective(operation, fabric.ranks, size)
+        roots, hops, _ = _plan(collective, Site(fabric, np.arange(fabric.ranks)))
+        pace = Pace.of(hops, fabric.bandwidth)
+        for chunks in (1, 2, 3, 7, 64):
+            tree = size / len(roots)
+            most = pace.whole(chunks, pace.best_lag(chunks, tree), tree)
+            assert seconds(f"forest:pieces={chunks}", fabric, operation, size) <= most * (1 + 1e-9)
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_number_of_chunks_is_found(name: str) -> None:
     fabric, gathering, reducing = KNOWN[name]
     for operation, ideal in (
         ("all-gather", float(gathering) * LARGE / fabric.ranks / UNIT),
+        ("reduce-scatter", float(gathering) * LARGE / fabric.ranks / UNIT),
         ("all-reduce", float(reducing) * LARGE / UNIT),
     ):
         assert ideal <= seconds("forest", fabric, operation, LARGE) <= 1.02 * ideal

@@ -96,8 +96,8 @@ class Pace:
         return float((times * np.maximum(step, (step + self.latency) / lag)).sum()) + self.latency
 
     def best_lag(self, chunks: int, bytes: float) -> int:
-        """The lag between stages, in steps, with the shortest whole time."""
-        times = [self.whole(chunks, lag, bytes) for lag in range(1, MOST_LAG + 1)]
+        """The lag between stages, in steps, with the shortest whole time; no more than chunks, so no step is empty."""
+        times = [self.whole(chunks, lag, bytes) for lag in range(1, min(MOST_LAG, chunks) + 1)]
         return 1 + times.index(min(times))
 
     def best_chunks(self, bytes: float, transfers: int) -> int:
