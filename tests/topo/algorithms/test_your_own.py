@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.topo.algorithms.examples import UNIT, schedule, seconds, star
-from topo.algorithms import ALGORITHMS, Site, algorithm, refusal
+from topo.algorithms import ALGORITHMS, Site, algorithm, build, refusal
 from topo.algorithms.from_file import from_file, is_file
 from topo.collective import Collective, segments
 from topo.errors import AlgorithmError, ScheduleError
@@ -114,3 +114,9 @@ def test_a_file_with_a_root_or_without_a_place() -> None:
     assert program.schedule(Collective("broadcast", 4, 1e6, root=2)).collective.root == 2
     with pytest.raises(AlgorithmError, match="cannot be read: No such file"):
         from_file(str(FOLDER / "none.xml"))
+
+
+def test_names_that_are_paths_are_found_like_names() -> None:
+    path = str(FOLDER / "allpairs-allreduce-4.xml")
+    made = build(path, Collective("all-reduce", 4, 8e6), Site(star(4), np.arange(4)))
+    assert made.algorithm == "allreduce_allpairs"
