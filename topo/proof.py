@@ -22,6 +22,7 @@ from topo.schedule import Batch, Schedule
 
 Write = tuple[IntArray, IntArray, npt.NDArray[np.int8]]
 """Ranks and chunks that are written, and the contributions written there."""
+A_ROUND = 50
 MASK_LIMIT = 400_000_000
 ORDER_LIMIT = 40_000
 
@@ -194,7 +195,7 @@ def _apply(
         fan = np.diff(pointer)[entries.transfer]
         sent = np.repeat(np.arange(len(entries.chunk)), fan)
         at = ranks[spread(pointer, entries.transfer)]
-        np.add.at(value, sent, before[at, entries.chunk[sent]])
+        _add(value, sent, before[at, entries.chunk[sent]])
     else:
         value = before[batch.source[entries.transfer], entries.chunk]
     empty = np.flatnonzero(~value.any(axis=1))
@@ -208,17 +209,29 @@ def _apply(
     got = np.repeat(np.arange(len(entries.chunk)), fan)
     at = ranks[spread(pointer, entries.transfer)]
     if batch.reduce and batch.form == "direct":
-        np.add.at(held, (at, entries.chunk[got]), value[got])
+        _add(held.reshape(-1, held.shape[2]), at * held.shape[1] + entries.chunk[got], value[got])
     else:
         held[at, entries.chunk[got]] = value[got]
     now = held[at, entries.chunk[got]]
-    twice = np.flatnonzero(((now > 1) | (now < 0)).any(axis=1))
+    twice = np.flatnonzero((now > 1).any(axis=1))
     if len(twice):
         row = int(entries.transfer[got[twice[0]]])
         raise ScheduleError(
             f"{_where(schedule, number, repeat, row)}: chunk {entries.chunk[got[twice[0]]]} is reduced twice"
         )
     return at, entries.chunk[got], value[got]
+
+
+def _add(total: np.ndarray, place: IntArray, value: np.ndarray) -> None:
+    """Add contributions at places, in rounds that a byte can count; more than one is kept as two."""
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    turn = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    for first in range(0, int(turn.max(initial=-1)) + 1, A_ROUND):
+        part = order[(turn >= first) & (turn < first + A_ROUND)]
+        np.add.at(total, place[part], value[part])
+        if turn.max() >= A_ROUND:
+            total[place[part]] = np.minimum(total[place[part]], 2)
 
 
 def _prove_no_race(schedule: Schedule, held: np.ndarray, copied: list[Write], added: list[Write]) -> None:
