@@ -76,7 +76,9 @@ def test_right_ones_pass(algorithm: str, operation: str) -> None:
 
 def test_one_step_too_few() -> None:
     schedule = made("ring", "all-gather")
-    refused(with_batch(schedule, 0, repeat=4), "ring: at the end chunk", "is incomplete at rank", "6 such places")
+    refused(
+        with_batch(schedule, 0, repeat=4), "ring: at the end chunk", "is incomplete at rank", "6 such places"
+    )
 
 
 def test_one_reduction_too_many() -> None:
@@ -113,7 +115,10 @@ def test_a_target_that_gets_nothing() -> None:
 
 def test_bytes_must_be_those_of_the_chunks() -> None:
     schedule = made("ring")
-    refused(with_batch(schedule, 0, bytes=schedule.batches[0].bytes / 2), "moves 500000 bytes but its chunks hold 1e+06")
+    refused(
+        with_batch(schedule, 0, bytes=schedule.batches[0].bytes / 2),
+        "moves 500000 bytes but its chunks hold 1e+06",
+    )
 
 
 def table(pointer: Sequence[int], chunks: Sequence[int]) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
@@ -149,7 +154,9 @@ def test_tables_that_do_not_fit() -> None:
         ("all-to-all", lambda c: replace(c, origin=c.target, target=c.origin, bytes=c.bytes * np.arange(36))),
     ],
 )
-def test_chunks_must_be_the_data_of_the_collective(operation: str, change: Callable[[Chunks], Chunks]) -> None:
+def test_chunks_must_be_the_data_of_the_collective(
+    operation: str, change: Callable[[Chunks], Chunks]
+) -> None:
     """Otherwise an algorithm could move less than it should and look fast."""
     right = made("direct", operation) if operation != "all-reduce" else made("ring")
     if operation == "all-gather" and change(right.cutting()).origin[0] != right.cutting().origin[0]:
@@ -182,8 +189,14 @@ def test_waiting_for_what_is_not_earlier() -> None:
     """Two batches of a step may not wait for each other, nor a batch for itself."""
     schedule = broadcast(([0], [1], ()), ([0], [2], ()), ([0], [3], ()))
     schedule.verify()
-    refused(with_batch(schedule, 1, waits=(Wait(2, on="drain"),)), "waits for batch 2, repeat 0, which is not earlier")
-    refused(with_batch(schedule, 1, waits=(Wait(1, 0, "drain"),)), "waits for batch 1, repeat 0, which is not earlier")
+    refused(
+        with_batch(schedule, 1, waits=(Wait(2, on="drain"),)),
+        "waits for batch 2, repeat 0, which is not earlier",
+    )
+    refused(
+        with_batch(schedule, 1, waits=(Wait(1, 0, "drain"),)),
+        "waits for batch 1, repeat 0, which is not earlier",
+    )
 
 
 def test_two_writes_of_one_step_that_differ() -> None:
@@ -250,7 +263,12 @@ def _without(batch: Batch, lost: int) -> Batch:
     )
 
 
-NO_DETOURS = [("ring", "all-reduce"), ("ring", "all-gather"), ("direct", "all-to-all"), ("one-shot", "all-reduce")]
+NO_DETOURS = [
+    ("ring", "all-reduce"),
+    ("ring", "all-gather"),
+    ("direct", "all-to-all"),
+    ("one-shot", "all-reduce"),
+]
 """Schedules in which nobody else could do what a rank does."""
 
 
