@@ -137,6 +137,14 @@ class Network:
         link = int(self.fabric.links_between(np.asarray([names[a]]), np.asarray([names[b]]))[0])
         if link < 0:
             raise NetworkError(f"no link from {a} to {b} in {self.fabric.name}")
+        self.set_capacity(link, bytes_per_second)
+
+    def set_capacity(self, link: int, bytes_per_second: float) -> None:
+        """Change the bandwidth of a link given by its number from now on; 0 is a dead link."""
+        if not 0 <= link < len(self.solver.capacity):
+            raise NetworkError(
+                f"no link {link}", f"links are numbered from 0 to {len(self.solver.capacity) - 1}"
+            )
         self._driver.catch_up(self)
         self.solver.set_capacity(link, bytes_per_second)
         self._driver.wake(self)

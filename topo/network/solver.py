@@ -16,6 +16,7 @@ import numpy as np
 
 from topo.errors import InternalError, NetworkError
 from topo.fabric import FloatArray, IntArray, spread
+from topo.network.joining import joined
 from topo.network.program import Program, group, without_sharing
 from topo.network.sharing import certify_rates, max_min_rates
 from topo.schedule import LAST
@@ -192,7 +193,7 @@ class FluidSolver:
         )
         for name, values in state.items():
             setattr(self, name, values)
-        self._program = p = _concatenated(parts, self.capacity)
+        self._program = p = joined(parts, self.capacity)
         self._job_of_row = np.concatenate([np.full(j.program.rows, j.number) for j in self.jobs])
         self.active = places[self.active] if len(self.active) else self.active
         self._pending = [(time, serial, places[rows]) for time, serial, rows in pending]
@@ -640,39 +641,6 @@ class FluidSolver:
             f"{len(stuck)} transfers wait for each other in a cycle",
             "let each batch wait for earlier ones only",
         )
-
-
-def _concatenated(parts: list[Program], capacity: FloatArray) -> Program:
-    if len(parts) == 1:
-        return parts[0]
-    rows = np.cumsum([0] + [p.rows for p in parts])
-    gates = np.cumsum([0] + [p.gates for p in parts])
-
-    def pointers(name: str) -> IntArray:
-        lengths = np.concatenate([np.diff(getattr(p, name)) for p in parts])
-        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(p, name) for p in parts])
-
-    return Program(
-        bytes=joined("bytes"),
-        repeat=joined("repeat"),
-        latency=joined("latency"),
-        step=joined("step"),
-        count=joined("count"),
-        route_pointer=pointers("route_pointer"),
-        route_link=joined("route_link"),
-        route_weight=joined("route_weight"),
-        capacity=capacity,
-        member_pointer=pointers("member_pointer"),
-        member_row=np.concatenate([p.member_row + r for p, r in zip(parts, rows, strict=False)]),
-        gate_on_arrival=joined("gate_on_arrival"),
-        gate_repeat=joined("gate_repeat"),
-        wait_pointer=pointers("wait_pointer"),
-        wait_gate=np.concatenate([p.wait_gate + g for p, g in zip(parts, gates, strict=False)]),
-        wait_lag=joined("wait_lag"),
-    )
 
 
 def run_alone(program: Program, **options: Any) -> tuple[Job, FluidSolver]:
