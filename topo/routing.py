@@ -4,69 +4,24 @@ Three rules.  *Shortest*: fewest links; where several next links lead on a short
 over them in proportion to their bandwidth (as ECMP over equal cables does), hop by hop.  *Dimension order*, on
 tori and meshes: dimension after dimension, the shorter way round, a half-ring tie split in two.  *ECMP*: one
 shortest way drawn at random, hop by hop, with a seed.
+
+Between accelerators of one scale-up domain no way leaves the domain, however much shorter it would be over two
+network interfaces, unless the domain's own links do not join them: libraries take the scale-up links.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from topo.errors import RoutingError
 from topo.fabric import SWITCH, Fabric, FloatArray, IntArray, spread, sums
+from topo.routes import Routes as Routes
+from topo.routes import routes_from_entries as routes_from_entries
+from topo.within import at_home
 
 POLICIES = ("auto", "shortest", "dimension-order", "ecmp")
-
-
-@dataclass(frozen=True, eq=False)
-class Routes:
-    """Routes of some transfers, as one compressed table.
-
-    Parameters
-    ----------
-    pointer : int array [transfers + 1]
-    link : int array [entries]
-    fraction : float array [entries]
-        Share of the transfer that the link carries.
-    latency : float array [transfers]
-        Sum of link latencies, seconds; the largest over the ways of a split route.
-    """
-
-    pointer: IntArray
-    link: IntArray
-    fraction: FloatArray
-    latency: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.latency)
-
-    def rows(self) -> IntArray:
-        """Transfer of each entry."""
-        return np.repeat(np.arange(len(self)), np.diff(self.pointer))
-
-    def take(self, rows: IntArray) -> Routes:
-        """Routes of some transfers only, in the given order (repeats allowed)."""
-        entries = spread(self.pointer, rows)
-        pointer = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(np.diff(self.pointer)[rows], out=pointer[1:])
-        return Routes(pointer, self.link[entries], self.fraction[entries], self.latency[rows])
-
-
-def routes_from_entries(
-    count: int, row: IntArray, link: IntArray, fraction: FloatArray, latency: FloatArray, links: int
-) -> Routes:
-    """Collect loose (transfer, link, share) entries; shares on the same link add up."""
-    key = row * links + link
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    fresh = np.ones(len(key), dtype=bool)
-    fresh[1:] = key[1:] != key[:-1]
-    starts = np.flatnonzero(fresh)
-    shares = np.add.reduceat(fraction[order], starts) if len(starts) else np.zeros(0)
-    key = key[starts]
-    pointer = np.zeros(count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(key // links, minlength=count), out=pointer[1:])
-    return Routes(pointer, key % links, shares, latency)
 
 
 def find_routes(
@@ -98,13 +53,14 @@ def find_routes(
     if (source == target).any():
         raise RoutingError(f"rank {int(source[source == target][0])} has no route to itself")
     if policy == "ecmp":
-        return _ecmp(fabric, source, target, np.random.default_rng(seed))
+        random = np.random.default_rng(seed)
+        return at_home(fabric, source, target, partial(_ecmp, random=random))
     keys, back = np.unique(source * fabric.ranks + target, return_inverse=True)
     pairs = (keys // fabric.ranks, keys % fabric.ranks)
     by_dimension = (fabric.routing if policy == "auto" else policy) == "dimension-order"
     if by_dimension and (fabric.grid is None or fabric.grid.twisted):
         raise RoutingError(f"{fabric.name} has no plain grid to route by dimension", "use shortest")
-    unique = _dimension_order(fabric, *pairs) if by_dimension else _shortest(fabric, *pairs)
+    unique = _dimension_order(fabric, *pairs) if by_dimension else at_home(fabric, *pairs, _shortest)
     if len(keys) == len(source) and (back == np.arange(len(back))).all():
         return unique
     return unique.take(back)

@@ -315,3 +315,32 @@ def test_a_way_up_and_another_way_down() -> None:
     graph.add_edge("s", "t", bandwidth=1e9)
     route = tree_routes(Fabric.from_networkx(graph), np.arange(3), np.arange(3))
     assert len(route.link) == 7
+
+
+@pytest.mark.parametrize("policy", ["shortest", "ecmp"])
+@pytest.mark.parametrize("name", ["tpu-v5e:8x8*3", "trn2-ultra*2", "wse3*2,blocks=3x4", "dgx1-v100*2"])
+def test_traffic_within_a_domain_stays_there(name: str, policy: str) -> None:
+    """Two network interfaces would be a way of two links, where a torus takes up to eight."""
+    fabric = topo.load(name).fabric
+    source, target = all_pairs(fabric)
+    some_pairs = np.random.default_rng(3).integers(len(source), size=400)
+    source, target = source[some_pairs], target[some_pairs]
+    routes = find_routes(fabric, source, target, policy)
+    conserved(fabric, routes, source, target)
+    out = np.bincount(routes.rows(), fabric.scale_out[routes.link], len(routes)) > 0
+    np.testing.assert_array_equal(out, fabric.domain[source] != fabric.domain[target])
+
+
+def test_a_domain_whose_own_links_do_not_join_it_uses_the_network() -> None:
+    graph = nx.DiGraph(name="two halves")
+    for i in range(4):
+        graph.add_node(f"gpu{i}", kind="accelerator", domain=i // 2)
+    graph.add_node("leaf", kind="switch")
+    for i in range(4):
+        for a, b in ((f"gpu{i}", "leaf"), ("leaf", f"gpu{i}")):
+            graph.add_edge(a, b, bandwidth=1e9, latency=1e-6, tier="scale-out")
+    graph.add_edge("gpu2", "gpu3", bandwidth=9e9, latency=1e-6)
+    graph.add_edge("gpu3", "gpu2", bandwidth=9e9, latency=1e-6)
+    fabric = Fabric.from_networkx(graph)
+    routes = find_routes(fabric, np.asarray([0, 2]), np.asarray([1, 3]))
+    assert hops(routes).tolist() == [2, 1]
