@@ -1,0 +1,1 @@
+"""One training step of a real model on a real machine: model, plan, kernels, memory, pipeline, step."""
