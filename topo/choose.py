@@ -3,30 +3,43 @@
 Every algorithm that fits is built and compiled, which tells its latency (with next to no bytes) and how long its
 busiest link is busy.  In the order of their sum they are simulated, each no further than the best time so far; one
 whose latency or busiest link alone takes longer is left out, and a time at the lower bound ends the search.  Where
-all stay far above the bound on a damaged or irregular fabric, schedules made for it are searched for.
+all stay above the bound, trees are packed for the fabric at hand; where they stay far above it on a damaged or
+irregular fabric, schedules are searched for chunk by chunk.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-import simpy
 
 from topo.algorithms import Algorithm, Site, build, find, fitting, refusal, with_variants
 from topo.bounds import Bound
 from topo.collective import Collective
 from topo.errors import AlgorithmError
 from topo.fabric import FloatArray
-from topo.network.fold import Folded, fold, unfolded
-from topo.network.network import Network, Outcome
-from topo.network.program import Program, compile_program, scaled
-from topo.network.solver import run_alone
-from topo.network.structured import structured
+from topo.network.structured import compact
+from topo.prepared import Options, Prepared, Run, compiled, prepared, simulated, timed
 from topo.regularity import irregular, whole_grid
 from topo.schedule import Schedule
-from topo.translation import link_orbits
 
+__all__ = [
+    "History",
+    "Options",
+    "Prepared",
+    "Run",
+    "affordable",
+    "best_chunks",
+    "candidates",
+    "compiled",
+    "fastest",
+    "may_cut",
+    "named",
+    "port_time",
+    "prepared",
+    "simulated",
+    "timed",
+]
 CHUNK_COUNTS = (4, 16, 64, 256)
 SMALLEST_CHUNK = 1024.0
 LARGE_GROUP = 512
@@ -37,189 +50,20 @@ NEAR_THE_BOUND = 1.02
 WORTH_MORE_CHUNKS = 0.99
 SAFETY = 0.98
 """Share of a known time that floors for smaller sizes are set at: contention may make a smaller run fare better."""
-NEXT_TO_NOTHING = 1e-12
-"""Factor on all bytes that leaves latency alone."""
-KEPT_ROWS = 200_000
-"""Largest program, in rows and links, that is kept for other sizes."""
+WORTH_A_FOREST = 1.02
+"""Ratio to the lower bound above which trees are packed for the fabric at hand."""
+PACKED_RANKS = 128
+"""Ranks up to which they are."""
+PACKED_RANKS_ROOTED = 512
+"""The same where all trees grow from one root, which takes fewer."""
 WORTH_SEARCHING = 1.25
 """Ratio to the lower bound above which schedules are searched for, on a fabric that no formula was made for."""
 SEARCHED_RANKS = 64
 """Ranks up to which they are."""
-SEARCHED_CHUNKS = 16
-"""Pieces that they are pipelined in, one number only: each costs."""
 MANY_EVENTS = 40_000
 """Events that a try with more chunks may be expected to take."""
 MANY_TRANSFERS = 400_000
 """Transfers, repeats not counted, beyond which only translation-invariant schedules are tried."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to simulate.
-
-    Parameters
-    ----------
-    barrier : bool
-        Lock-step instead of data dependencies.
-    switching : str
-        ``cut-through`` or ``store-and-forward``.
-    routing : str
-        ``auto``, ``shortest``, ``dimension-order`` or ``ecmp``.
-    seed : int
-    certify : bool
-        Check the max-min certificate after every change of rates, and prove the schedule.
-    folding : bool
-        Whether to fold symmetric transfers; the answer is the same.
-    """
-
-    barrier: bool = False
-    switching: str = "cut-through"
-    routing: str = "auto"
-    seed: int = 0
-    certify: bool = False
-    folding: bool = True
-
-
-def compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
-    """The smallest exact program of a schedule at its site."""
-    if options.certify:
-        schedule.verify()
-    if options.folding and site.whole and options.switching == "cut-through":
-        by_shift = structured(schedule, site.fabric, barrier=options.barrier, routing=options.routing)
-        if by_shift is not None:
-            return by_shift
-    program = compile_program(
-        schedule,
-        site.fabric,
-        ranks=site.ranks,
-        barrier=options.barrier,
-        switching=options.switching,
-        routing=options.routing,
-        seed=options.seed,
-    )
-    return (fold(program) if options.folding else None) or unfolded(program)
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A schedule ready to run.
-
-    Parameters
-    ----------
-    algorithm : Algorithm
-    schedule : Schedule
-    chunks : int
-    folded : Folded
-    latency : float
-        Seconds with next to no bytes; no run is shorter.
-    """
-
-    algorithm: Algorithm
-    schedule: Schedule
-    chunks: int
-    folded: Folded
-    latency: float
-
-    @property
-    def busy(self) -> float:
-        """Seconds that the busiest link needs for its bytes; no run is shorter."""
-        program = self.folded.program
-        return float((program.link_bytes() / program.capacity).max(initial=0.0))
-
-
-def prepared(
-    algorithm: Algorithm, collective: Collective, site: Site, chunks: int, options: Options
-) -> Prepared:
-    """Build and compile an algorithm.
-
-    What was compiled for another size of the same collective is used again when the schedules differ in nothing
-    but their bytes.
-    """
-    schedule = build(algorithm.name, collective, site, chunks)
-    of_any_size = replace(collective, bytes=0.0 if collective.operation == "barrier" else 1.0, matrix=None)
-    key = ("prepared", algorithm.name, of_any_size, site.ranks.tobytes(), chunks, options)
-    known: Prepared | None = site.fabric.cache.get(key)
-    if known is not None and _same_but_bytes(schedule, known.schedule):
-        folded = known.folded
-        spelled_out = len(folded.row_class) > 0
-        sizes = np.concatenate(
-            [np.repeat(batch.bytes, batch.copies if spelled_out else 1) for batch in schedule.batches]
-        )
-        program = replace(folded.program, bytes=sizes[folded.representative])
-        return replace(known, schedule=schedule, folded=replace(folded, program=program))
-    folded = compiled(schedule, site, options)
-    latency = run_alone(scaled(folded.program, bytes=NEXT_TO_NOTHING), sharing=False)[0].finish
-    ready = Prepared(algorithm, schedule, chunks, folded, latency)
-    rows = folded.program.rows + len(folded.program.route_link)
-    if options.switching == "cut-through" and rows <= KEPT_ROWS and not options.certify:
-        site.fabric.cache[key] = ready
-    return ready
-
-
-def _same_but_bytes(one: Schedule, other: Schedule) -> bool:
-    if len(one.batches) != len(other.batches):
-        return False
-    ratio = 0.0
-    for a, b in zip(one.batches, other.batches, strict=True):
-        plain = (a.repeat, a.step, a.form, a.grid, len(a.waits)) == (
-            b.repeat,
-            b.step,
-            b.form,
-            b.grid,
-            len(b.waits),
-        )
-        if not plain or (a.fan is not None and b.fan is None) or a.routes is not b.routes or len(a) != len(b):
-            return False
-        if not (np.array_equal(a.source, b.source) and np.array_equal(a.target, b.target)):
-            return False
-        if a.fan is not None and b.fan is not None and not all(map(np.array_equal, a.fan, b.fan)):
-            return False
-        for x, y in zip(a.waits, b.waits, strict=True):
-            if (x.batch, x.lag, x.on) != (y.batch, y.lag, y.on) or x.pairs is not None or y.pairs is not None:
-                return False
-        moved = np.flatnonzero(b.bytes > 0)
-        if not np.array_equal(a.bytes > 0, b.bytes > 0):
-            return False
-        if len(moved):
-            ratio = ratio or float(a.bytes[moved[0]] / b.bytes[moved[0]])
-            if not np.allclose(a.bytes[moved], ratio * b.bytes[moved], rtol=1e-12, atol=0.0):
-                return False
-    return True
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A schedule that was simulated.
-
-    Parameters
-    ----------
-    prepared : Prepared
-    seconds : float
-        Infinite when a cutoff ended the simulation.
-    events : int
-    """
-
-    prepared: Prepared
-    seconds: float
-    events: int
-
-
-def timed(program: Program, options: Options, cutoff: float = np.inf) -> tuple[float, int]:
-    """Seconds and events of a program in a SimPy environment of its own; infinity when it passes the cutoff."""
-    env = simpy.Environment()
-    network = Network.of_links(env, program.capacity, certify=options.certify)
-    done = network.start_program(program)
-    env.run(until=done if cutoff == np.inf else done | env.timeout(cutoff))
-    outcome: Outcome | None = done.value if done.triggered else None
-    return outcome.duration if outcome else np.inf, network.solver.events
-
-
-def simulated(ready: Prepared, options: Options, cutoff: float = np.inf) -> Run:
-    """Simulate what is prepared; its time is infinite when it passes the cutoff."""
-    if max(ready.latency, ready.busy) > cutoff:
-        return Run(ready, np.inf, 0)
-    seconds, events = timed(ready.folded.program, options, cutoff)
-    return Run(ready, seconds, events)
 
 
 def best_chunks(
@@ -285,10 +129,13 @@ class History:
     times : dict
         By algorithm: bytes, seconds and chunks of its best run so far.
     winner : str
+    losers : set of str
+        Costly algorithms that were beaten at the last size; what is made for throughput loses at smaller ones too.
     """
 
     times: dict[str, tuple[float, float, int]] = field(default_factory=dict)
     winner: str = ""
+    losers: set[str] = field(default_factory=set)
 
     def floor(self, algorithm: str, size: float) -> float:
         """Seconds that the algorithm takes at least at a size."""
@@ -296,6 +143,10 @@ class History:
         if known is None or size > known[0] or known[1] == np.inf:
             return 0.0
         return known[1] * size / known[0]
+
+    def lost(self, algorithm: str) -> bool:
+        """Whether a costly algorithm was beaten at the last, larger, size."""
+        return algorithm in self.losers
 
     def chunk_counts(self, algorithm: str, size: float) -> tuple[int, ...]:
         """The numbers of chunks worth trying: those known best and the next lower one, or all."""
@@ -337,12 +188,10 @@ def may_cut(collective: Collective, chunks: int) -> bool:
 
 
 def affordable(schedule: Schedule, site: Site) -> bool:
-    """Whether a schedule stays small, spelled out or by shift."""
+    """Whether a schedule stays small, spelled out or by its symmetries."""
     if sum(len(batch) * batch.copies for batch in schedule.batches) <= MANY_TRANSFERS:
         return True
-    grid = schedule.batches[0].grid
-    same = grid is not None and all(batch.grid == grid for batch in schedule.batches)
-    return same and grid is not None and site.whole and link_orbits(site.fabric, grid) is not None
+    return site.whole and compact(schedule, site.fabric)
 
 
 def candidates(collective: Collective, site: Site) -> list[Algorithm]:
@@ -404,42 +253,57 @@ def fastest(
             best = run
         if best is not None and best.seconds <= enough:
             break
-    if best is None or best.seconds > WORTH_SEARCHING * bound.seconds:
-        best = _searched(
-            [entry for entry in tries if entry.costly], collective, site, options, bound, chunks, best
-        )
+    costly = [entry for entry in tries if entry.costly]
+    # Trees for throughput first; what does not pipeline is for latency.
+    for entry in sorted(costly, key=lambda entry: not entry.pipelines):
+        if worth_it(entry, collective, site, bound, best, history):
+            best = _better(entry, collective, site, options, chunks, best, history)
     if best is None:
         raise AlgorithmError(f"no algorithm finishes {collective.operation} on {site.fabric.name}")
     history.winner = best.prepared.algorithm.name
     return best
 
 
-def _searched(
-    entries: list[Algorithm],
+def worth_it(
+    entry: Algorithm, collective: Collective, site: Site, bound: Bound, best: Run | None, history: History
+) -> bool:
+    """Whether a costly algorithm may gain enough over the best so far to be built.
+
+    Trees packed for the fabric: on groups that are not too large, while the bytes are what takes the time.  A search
+    chunk by chunk: only on small groups, where nothing else fits or no formula was made for the fabric.
+    """
+    rooted = collective.operation in ("broadcast", "reduce")
+    ratio = best.seconds / bound.seconds if best is not None else np.inf
+    if entry.pipelines:
+        most = PACKED_RANKS_ROOTED if rooted else PACKED_RANKS
+        if collective.ranks > most or ratio <= WORTH_A_FOREST:
+            return False
+        if best is None:
+            return True
+        floor = history.floor(entry.name, collective.bytes)
+        return bound.kind != "latency" and floor < best.seconds and not history.lost(entry.name)
+    made_for_none = irregular(site.fabric) and not whole_grid(site.fabric)
+    return collective.ranks <= SEARCHED_RANKS and ratio > WORTH_SEARCHING and (best is None or made_for_none)
+
+
+def _better(
+    entry: Algorithm,
     collective: Collective,
     site: Site,
     options: Options,
-    bound: Bound,
     chunks: int | None,
     best: Run | None,
+    history: History,
 ) -> Run | None:
-    """The best run when schedules are also searched for: on small groups, where nothing else fits or the fabric is
-    irregular, and only until one comes near the bound.
-    """
-    hopeless = best is None or (irregular(site.fabric) and not whole_grid(site.fabric))
-    if collective.ranks > SEARCHED_RANKS or not hopeless:
-        return best
-    # Those that do not pipeline are done after one run.
-    for entry in sorted(entries, key=lambda entry: entry.pipelines):
-        pieces = chunks or (
-            SEARCHED_CHUNKS if entry.pipelines and may_cut(collective, SEARCHED_CHUNKS) else 1
-        )
-        cutoff = best.seconds if best is not None else np.inf
-        run = simulated(prepared(entry, collective, site, pieces, options), options, cutoff)
-        if run.seconds < cutoff:
-            best = run
-        if best is not None and best.seconds <= WORTH_SEARCHING * bound.seconds:
-            break
+    """The faster of the best run so far and that of a costly algorithm, which finds its number of chunks itself."""
+    cutoff = best.seconds if best is not None else np.inf
+    run = simulated(prepared(entry, collective, site, chunks or 1, options), options, cutoff)
+    if entry.pipelines:
+        history.note(run, collective.bytes, min(run.seconds, cutoff))
+    if run.seconds < cutoff:
+        history.losers.discard(entry.name)
+        return run
+    history.losers.add(entry.name)
     return best
 
 

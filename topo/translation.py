@@ -7,11 +7,13 @@ shift, links into orbits, and nothing of the size of all pairs is ever built.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from topo.fabric import Fabric, FloatArray, Grid, IntArray
+from topo.fabric import Fabric, Grid, IntArray
+from topo.hashing import Colours, mix
 from topo.routing import Routes, find_routes, routes_from_entries
 
 
@@ -70,7 +72,7 @@ def link_orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
     -----
     Each generating translation is extended from accelerators to switches layer by layer (a switch goes where its
     already mapped neighbours go; twins, such as the planes of a rack, keep their order) and then checked link by
-    link, so the answer does not rest on how the fabric was built.
+    link (:func:`link_image`), so the answer does not rest on how the fabric was built.
     """
     if grid.size != fabric.ranks:
         return None
@@ -82,60 +84,131 @@ def link_orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
 
 
 def _orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
-    label = np.arange(fabric.links)
+    images: list[tuple[IntArray, int]] = []
     for d in grid.dimensions:
         shift = np.zeros(len(grid.shape), dtype=np.int64)
         shift[d] = 1
-        moved = _extended(fabric, shifted(grid, np.arange(grid.size), shift))
-        if moved is None:
+        image = link_image(fabric, shifted(grid, np.arange(grid.size), shift))
+        if image is None:
             return None
-        image = fabric.links_between(moved[fabric.source], moved[fabric.target])
-        if (image < 0).any() or len(np.unique(image)) != len(image):
+        images.append((image, grid.size))
+    return _cycles(fabric.links, images)
+
+
+def block_orbits(fabric: Fabric, block: int) -> tuple[Orbits, IntArray] | None:
+    """Orbits of the links under the turn of all ranks by ``block`` places, and that turn as a map of links.
+
+    None when the turn is no symmetry of the fabric.  A cluster of equal domains is often symmetric in this way where
+    its domains by themselves have no translations: then a domain, or the domains of a scalable unit, are a block.
+    """
+    key = ("block orbits", block)
+    if key not in fabric.cache:
+        image = link_image(fabric, (np.arange(fabric.ranks) + block) % fabric.ranks)
+        fabric.cache[key] = (
+            None if image is None else (_cycles(fabric.links, [(image, fabric.ranks // block)]), image)
+        )
+    found: tuple[Orbits, IntArray] | None = fabric.cache[key]
+    return found
+
+
+def _cycles(links: int, images: Sequence[tuple[IntArray, int]]) -> Orbits:
+    """Orbits under the group that some maps generate, each given with its order."""
+    label = np.arange(links)
+    while True:
+        before = label
+        for image, order in images:
+            if (label == label[image]).all():
+                continue
+            # The smallest label on each cycle, by repeated doubling of the step.
+            for _ in range(int(np.ceil(np.log2(order))) + 1):
+                label = np.minimum(label, label[image])
+                image = image[image]
+        # Once over maps that commute is enough; those of switches that are twins need not.
+        if (label == before).all():
+            break
+    fresh = label == np.arange(links)
+    first = np.flatnonzero(fresh)
+    of_link = (np.cumsum(fresh) - 1)[label]
+    return Orbits(of_link, first, np.bincount(of_link, minlength=len(first)))
+
+
+def link_image(fabric: Fabric, rank_image: IntArray) -> IntArray | None:
+    """Where a map of ranks takes every link; None unless it is a symmetry of the fabric.
+
+    Parameters
+    ----------
+    rank_image : int array [ranks]
+        Where each rank goes; a permutation.
+
+    Notes
+    -----
+    Checked link by link: bandwidth, latency and cables, what switches can do, and which ranks share a domain.
+    """
+    moved = _extended(fabric, rank_image)
+    if moved is None or not _keeps_domains(fabric, rank_image):
+        return None
+    image = fabric.links_between(moved[fabric.source], moved[fabric.target])
+    if (image < 0).any() or (np.bincount(image, minlength=fabric.links) != 1).any():
+        return None
+    for of_links in (fabric.bandwidth, fabric.latency, fabric.cables):
+        if (of_links != of_links[image]).any():
             return None
-        for what in (fabric.bandwidth, fabric.latency, fabric.cables):
-            if (what != what[image]).any():
-                return None
-        # The smallest label on each cycle, by repeated doubling of the step.
-        for _ in range(int(np.ceil(np.log2(grid.size))) + 1):
-            label = np.minimum(label, label[image])
-            image = image[image]
-    first, of_link, size = np.unique(label, return_inverse=True, return_counts=True)
-    return Orbits(of_link, first, size)
+    for of_nodes in (fabric.kind, fabric.multicast, fabric.reduce, fabric.adds_and_copies):
+        if (of_nodes != of_nodes[moved]).any():
+            return None
+    return image
+
+
+def _keeps_domains(fabric: Fabric, rank_image: IntArray) -> bool:
+    image = np.zeros(fabric.domains, dtype=np.int64)
+    image[fabric.domain] = fabric.domain[rank_image]
+    one_to_one = len(np.unique(image)) == len(image)
+    return one_to_one and bool((image[fabric.domain] == fabric.domain[rank_image]).all())
 
 
 def _extended(fabric: Fabric, rank_image: IntArray) -> IntArray | None:
     """A map of all nodes that agrees with a map of ranks; None when switches do not follow."""
     image = np.full(len(fabric.nodes), -1, dtype=np.int64)
     image[fabric.accelerators] = fabric.accelerators[rank_image]
+    if not _some_links_follow(fabric, image):
+        return None
     while (image < 0).any():
         known = image >= 0
-        between = known[fabric.source] & ~known[fabric.target]
-        if not between.any():
+        between = np.flatnonzero(known[fabric.source] & ~known[fabric.target])
+        if not len(between):
             return None
         node, behind = fabric.target[between], fabric.source[between]
-        weight = np.stack([fabric.bandwidth[between], fabric.latency[between]], axis=1)
-        here = _signatures(node, behind, weight)
-        there = _signatures(node, image[behind], weight)
-        waiting: dict[tuple[tuple[float, ...], ...], list[int]] = {}
-        for name in sorted(here):
-            waiting.setdefault(here[name], []).append(name)
-        for name in sorted(there):
-            goals = waiting.get(there[name])
-            if not goals:
-                return None
-            image[name] = goals.pop(0)
+        here = _signatures(fabric, between, node, behind)
+        there = _signatures(fabric, between, node, image[behind])
+        frontier = np.unique(node)
+        order_here = frontier[np.argsort(here[frontier], kind="stable")]
+        order_there = frontier[np.argsort(there[frontier], kind="stable")]
+        if (here[order_here] != there[order_there]).any():
+            return None
+        image[order_there] = order_here
     return image
 
 
-def _signatures(
-    node: IntArray, neighbour: IntArray, weight: FloatArray
-) -> dict[int, tuple[tuple[float, ...], ...]]:
-    found: dict[int, list[tuple[float, ...]]] = {}
-    for name, other, (bandwidth, latency) in zip(
-        node.tolist(), neighbour.tolist(), weight.tolist(), strict=True
-    ):
-        found.setdefault(name, []).append((other, bandwidth, latency))
-    return {name: tuple(sorted(entries)) for name, entries in found.items()}
+def _some_links_follow(fabric: Fabric, image: IntArray) -> bool:
+    """Whether a sample of the links between mapped nodes has images: a quick way to say no."""
+    some = np.linspace(0, fabric.links - 1, min(fabric.links, 512)).astype(np.int64)
+    source, target = image[fabric.source[some]], image[fabric.target[some]]
+    known = (source >= 0) & (target >= 0)
+    return bool((fabric.links_between(source[known], target[known]) >= 0).all())
+
+
+def _signatures(fabric: Fabric, links: IntArray, node: IntArray, neighbour: IntArray) -> Colours:
+    """A hash, by node, of neighbours and the links from them; equal sets have equal hashes."""
+    with np.errstate(over="ignore"):
+        value = mix(neighbour.astype(np.uint64))
+        value = mix(value + fabric.bandwidth[links].view(np.uint64))
+        value = mix(value + fabric.latency[links].view(np.uint64))
+        # Sums in two halves: bincount adds in floating point, which is exact below 2^53.
+        low, high = (
+            np.bincount(node, half.astype(float), len(fabric.nodes)).astype(np.uint64)
+            for half in (value & np.uint64(0xFFFFFFFF), value >> np.uint64(32))
+        )
+        return mix(low + mix(high))
 
 
 def orbit_routes(

@@ -206,33 +206,54 @@ def compile_program(
     schedule = schedule.whole()
     if not schedule.transfers:
         return _nothing(fabric)
+    routes = _all_routes(schedule, fabric, ranks, routing, seed)
+    program = assembled(schedule, routes, fabric.bandwidth, barrier)
+    if switching == "store-and-forward":
+        from topo.network.store_and_forward import by_hop
+
+        tree = np.repeat(
+            [batch.form != "direct" for batch in schedule.batches], [len(batch) for batch in schedule.batches]
+        )
+        program = by_hop(program, fabric, tree)
+    return program
+
+
+def assembled(
+    schedule: Schedule, routes: Sequence[Routes], capacity: FloatArray, barrier: bool, count: int = 1
+) -> Program:
+    """The program of a schedule whose batches take given routes.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Spelled out.
+    routes : sequence of Routes
+        One for each batch.
+    capacity : float array [links]
+    barrier : bool
+    count : int
+        Transfers that each row stands for.
+    """
     first = np.concatenate([[0], np.cumsum([len(batch) for batch in schedule.batches])]).tolist()
     rows = first[-1]
-    routes = _all_routes(schedule, fabric, ranks, routing, seed)
     gates = _Gates(schedule, first)
     waits = _barrier_waits(schedule, gates, rows) if barrier else _data_waits(schedule, gates, first)
     order = np.argsort(waits.row, kind="stable")
-    program = Program(
+    return Program(
         bytes=np.concatenate([batch.bytes for batch in schedule.batches]),
         repeat=np.repeat([batch.repeat for batch in schedule.batches], np.diff(first)),
         latency=np.concatenate([route.latency for route in routes]),
         step=np.repeat([batch.step for batch in schedule.batches], np.diff(first)),
-        count=np.ones(rows, dtype=np.int64),
+        count=np.full(rows, count, dtype=np.int64),
         route_pointer=pointer_from(np.concatenate([np.diff(route.pointer) for route in routes])),
         route_link=np.concatenate([route.link for route in routes]),
         route_weight=np.concatenate([route.fraction for route in routes]),
-        capacity=fabric.bandwidth,
+        capacity=capacity,
         wait_pointer=pointer_from(np.bincount(waits.row, minlength=rows)),
         wait_gate=waits.gate[order],
         wait_lag=waits.lag[order],
         **_gate_arrays(gates),
     )
-    if switching == "store-and-forward":
-        from topo.network.store_and_forward import by_hop
-
-        tree = np.repeat([batch.form != "direct" for batch in schedule.batches], np.diff(first))
-        program = by_hop(program, fabric, tree)
-    return program
 
 
 def _nothing(fabric: Fabric) -> Program:

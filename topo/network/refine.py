@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from topo.fabric import IntArray
+from topo.hashing import Colours, mix
 from topo.network.program import Program, pointer_from
 
-Colours = npt.NDArray[np.uint64]
 MAX_ROUNDS = 200
 
 
@@ -52,7 +52,7 @@ class _Incidence:
     def signature(self, colour: Colours, salt: int) -> Colours:
         with np.errstate(over="ignore"):
             return _sums(
-                _mix(colour[self.other] + _mix(self.label.astype(np.uint64) + np.uint64(salt))), self.pointer
+                mix(colour[self.other] + mix(self.label.astype(np.uint64) + np.uint64(salt))), self.pointer
             )
 
     def same_within(self, own: IntArray, other: IntArray, first: IntArray) -> bool:
@@ -115,14 +115,14 @@ def refine(
     link_marks = () if links_apart is None else (links_apart[links],)
     link_start = _labels(program.capacity[links], *link_marks)
     gate_start = _labels(program.gate_on_arrival, program.gate_repeat)
-    rows, link_colours, gates = (_mix(x.astype(np.uint64)) for x in (row_start, link_start, gate_start))
+    rows, link_colours, gates = (mix(x.astype(np.uint64)) for x in (row_start, link_start, gate_start))
     row_label, link_label, gate_label = row_start, link_start, gate_start
     classes = (0, 0, 0)
     for _ in range(MAX_ROUNDS):
         with np.errstate(over="ignore"):
-            link_new = _mix(link_colours + load.signature(rows, 1))
-            gate_new = _mix(gates + member.signature(rows, 2))
-            rows = _mix(rows + route.signature(link_new, 3) + _mix(wait.signature(gate_new, 4)))
+            link_new = mix(link_colours + load.signature(rows, 1))
+            gate_new = mix(gates + member.signature(rows, 2))
+            rows = mix(rows + route.signature(link_new, 3) + mix(wait.signature(gate_new, 4)))
         link_colours, gates = link_new, gate_new
         row_label, link_label, gate_label = (
             np.unique(colour, return_inverse=True)[1] for colour in (rows, link_colours, gates)
@@ -152,15 +152,6 @@ def refine(
     link_class = np.full(len(program.capacity), -1, dtype=np.int64)
     link_class[links] = link_label
     return Partition(row_label, link_class, gate_label, row_first, links[link_first], gate_first)
-
-
-def _mix(values: Colours) -> Colours:
-    """The finaliser of splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators")."""
-    with np.errstate(over="ignore"):
-        z = values + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
 
 
 def _labels(*columns: npt.NDArray[np.generic]) -> IntArray:

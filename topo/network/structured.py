@@ -1,24 +1,29 @@
-"""Compiling translation-invariant schedules without spelling them out.
+"""Compiling schedules that look the same from many ranks without spelling them out.
 
-A schedule that looks the same from every rank, on a fabric that looks the same from every accelerator, has one
-row per shift and one link per orbit.  All ranks do the same at the same time, so one gate per batch serves all.
+Two kinds of symmetry.  By *shifts*: schedule and fabric look the same from every rank; then there is one row per
+shift, one link per orbit, and, as all ranks do the same at the same time, one gate per batch.  By *blocks*
+(:mod:`topo.network.blocks`): they look the same from every block of consecutive ranks, such as the domains of a
+cluster; then there is one row per transfer of the first block.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from topo.fabric import Fabric, IntArray
+from topo.network.blocks import by_blocks, has_blocks
 from topo.network.fold import Folded, fold
 from topo.network.program import Program, pointer_from
 from topo.schedule import Schedule
-from topo.translation import link_orbits, orbit_routes
+from topo.translation import Orbits, link_orbits, orbit_routes
 
 
 def structured(
     schedule: Schedule, fabric: Fabric, *, barrier: bool = False, routing: str = "auto"
 ) -> Folded | None:
-    """Compile by shifts and orbits, or return None when schedule or fabric is not invariant.
+    """Compile by shifts or blocks, and orbits, or return None when schedule or fabric is not invariant.
 
     Parameters
     ----------
@@ -28,8 +33,26 @@ def structured(
     barrier, routing
         As in :func:`topo.network.program.compile_program`; random routes (``ecmp``) are never invariant.
     """
+    if routing == "ecmp" or not schedule.batches:
+        return None
+    found = _by_shifts(schedule, fabric, barrier, routing) or by_blocks(schedule, fabric, barrier, routing)
+    return None if found is None else _folded_again(*found)
+
+
+def compact(schedule: Schedule, fabric: Fabric) -> bool:
+    """Whether :func:`structured` may be expected to compile a schedule for all ranks of a fabric."""
     grid = schedule.batches[0].grid if schedule.batches else None
-    if grid is None or routing == "ecmp" or any(batch.grid != grid for batch in schedule.batches):
+    by_shift = grid is not None and all(batch.grid == grid for batch in schedule.batches)
+    if by_shift and grid is not None and link_orbits(fabric, grid) is not None:
+        return True
+    return has_blocks(schedule, fabric)
+
+
+def _by_shifts(
+    schedule: Schedule, fabric: Fabric, barrier: bool, routing: str
+) -> tuple[Program, Orbits, IntArray] | None:
+    grid = schedule.batches[0].grid
+    if grid is None or any(batch.grid != grid for batch in schedule.batches):
         return None
     orbits = link_orbits(fabric, grid)
     if orbits is None:
@@ -78,12 +101,24 @@ def structured(
         wait_gate=np.concatenate(of_gate)[order] if rows else empty,
         wait_lag=np.concatenate(lags)[order] if rows else empty,
     )
+    return program, orbits, np.arange(program.rows)
+
+
+def _folded_again(program: Program, orbits: Orbits, representative: IntArray) -> Folded:
+    """Fold what shifts or blocks left, and say for which links of the fabric each link stands."""
+    empty = np.zeros(0, dtype=np.int64)
     again = fold(program)
     if again is None:
-        return Folded(program, orbits.first, orbits.size, empty, orbits.of_link, np.arange(program.rows))
+        return Folded(program, orbits.first, orbits.size, empty, orbits.of_link, representative)
     size = np.zeros(len(again.link), dtype=np.int64)
     used = np.unique(program.route_link)
     # Orbits that folded together stand for the links of all of them.
     np.add.at(size, again.class_of_link[used], orbits.size[used])
-    of_link = again.class_of_link[orbits.of_link]
-    return Folded(again.program, orbits.first[again.link], size, empty, of_link, again.representative)
+    return replace(
+        again,
+        link=orbits.first[again.link],
+        link_count=size,
+        row_class=empty,
+        class_of_link=again.class_of_link[orbits.of_link],
+        representative=representative[again.representative],
+    )

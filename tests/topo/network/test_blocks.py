@@ -1,0 +1,82 @@
+"""Compiled by blocks of domains as spelled out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import topo
+from tests import strategies as some
+from topo.network.blocks import by_blocks, symmetric_block
+from topo.network.program import compile_program
+from topo.network.solver import run_alone
+from topo.network.structured import compact, structured
+from topo.translation import link_image
+
+
+@pytest.mark.parametrize("barrier", [False, True])
+@pytest.mark.parametrize(
+    ("operation", "algorithm"),
+    [
+        ("all-reduce", "hierarchical"),
+        ("all-reduce", "ring"),
+        ("all-gather", "hierarchical:inside=direct"),
+        ("reduce-scatter", "pat"),
+        ("all-to-all", "hierarchical"),
+    ],
+)
+@pytest.mark.parametrize("name", ["trn2*4", "trn2-ultra*2", "dgx-h100*64", "mi300x*5"])
+def test_blocks_as_spelled_out(name: str, operation: str, algorithm: str, barrier: bool) -> None:
+    system = topo.load(name)
+    schedule = topo.schedule(system, operation, "16MiB", algorithm=algorithm)
+    small = structured(schedule, system.fabric, barrier=barrier)
+    assert small is not None
+    assert compact(schedule, system.fabric)
+    whole = compile_program(schedule, system.fabric, barrier=barrier)
+    assert small.program.transfers == whole.transfers
+    carried = whole.link_bytes()
+    used = carried > 0
+    np.testing.assert_allclose(
+        small.program.link_bytes()[small.class_of_link][used], carried[used], rtol=1e-9
+    )
+    assert run_alone(small.program)[0].finish == pytest.approx(run_alone(whole)[0].finish, rel=1e-9)
+
+
+def test_the_unit_of_a_rail_network_is_the_block() -> None:
+    assert symmetric_block(topo.load("dgx-h100*64").fabric) == 32 * 8
+    assert symmetric_block(topo.load("trn2-ultra*3").fabric) == 64
+    # 33 nodes are a full unit and one more.
+    assert symmetric_block(topo.load("dgx-h100*33").fabric) is None
+
+
+def test_a_dead_cable_leaves_no_blocks() -> None:
+    system = topo.load("trn2*4,failed=n0.0.0-n0.0.1")
+    schedule = topo.schedule(system, "all-reduce", "16MiB", algorithm="hierarchical")
+    assert symmetric_block(system.fabric) is None
+    assert structured(schedule, system.fabric) is None
+
+
+def test_a_schedule_with_a_root_has_no_blocks() -> None:
+    system = topo.load("trn2*4")
+    schedule = topo.schedule(system, "broadcast", "16MiB", algorithm="binomial-tree")
+    assert by_blocks(schedule, system.fabric, False, "auto") is None
+    assert not compact(schedule, system.fabric)
+
+
+def test_maps_of_ranks_that_are_no_symmetry() -> None:
+    fabric = some.star_of([(1e10, 1e-6)] * 3 + [(2e10, 1e-6)])
+    assert link_image(fabric, np.asarray([1, 2, 0, 3])) is not None
+    assert link_image(fabric, np.asarray([3, 1, 2, 0])) is None
+    two = some.domains_on_a_switch(2, 2)
+    # Swapping single ranks of two domains tears the domains apart.
+    assert link_image(two, np.asarray([2, 1, 0, 3])) is None
+
+
+def test_four_hundred_thousand_chips() -> None:
+    """A cluster of 6,250 equal domains costs about as much as one domain."""
+    system = topo.load("trn2-ultra*6250")
+    schedule = topo.schedule(system, "all-reduce", "1GiB", algorithm="hierarchical")
+    folded = structured(schedule, system.fabric)
+    assert folded is not None
+    assert folded.program.rows <= 4 * 64
+    assert folded.program.transfers == schedule.transfers
