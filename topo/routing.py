@@ -17,6 +17,7 @@ import numpy as np
 
 from topo.errors import RoutingError
 from topo.fabric import SWITCH, Fabric, FloatArray, IntArray, spread, sums
+from topo.meeting import meeting_ways
 from topo.routes import Routes as Routes
 from topo.routes import routes_from_entries as routes_from_entries
 from topo.within import at_home
@@ -188,36 +189,55 @@ def _shortest(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
 MOST_KEPT_TREES = 2_000
 MOST_KEPT_WAYS = 20_000
 """Pairs of a fabric whose ways are kept for the next schedule, and groups whose trees are."""
+SMALL = 2_000
+"""Links of a fabric that is searched whole without a thought."""
+FEW_SOURCES = 8
+"""Sources of a target on average below which ways are searched from both ends."""
 
 
 def _long_ways(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
-    """Split ways of pairs that are more than two links apart; what was found before is kept."""
+    """Split ways of pairs that are more than two links apart; what was found before is kept, where it is little."""
+    if len(source) > MOST_KEPT_WAYS:
+        return _search_ways(fabric, source, target)
     known: dict[tuple[int, int], tuple[IntArray, FloatArray, float]] = fabric.cache.setdefault("ways", {})
     if len(known) > MOST_KEPT_WAYS:
         known.clear()
     pairs = list(zip(source.tolist(), target.tolist(), strict=True))
-    by_target: dict[int, list[int]] = {}
-    for pair in pairs:
-        if pair not in known:
-            by_target.setdefault(pair[1], []).append(pair[0])
-    for goal, starts in by_target.items():
-        who, link, share, latency = _split_ways(
-            fabric, fabric.accelerators[np.asarray(starts)], int(fabric.accelerators[goal])
-        )
-        order = np.argsort(who, kind="stable")
-        ends = np.cumsum(np.bincount(who, minlength=len(starts)))[:-1]
-        ways = zip(np.split(link[order], ends), np.split(share[order], ends), strict=True)
-        for start, (its_links, its_shares), late in zip(starts, ways, latency.tolist(), strict=True):
-            known[start, goal] = (its_links, its_shares, late)
+    missing = [k for k, pair in enumerate(pairs) if pair not in known]
+    if missing:
+        new = _search_ways(fabric, source[missing], target[missing])
+        ends = new.pointer[1:-1]
+        ways = zip(np.split(new.link, ends), np.split(new.fraction, ends), new.latency.tolist(), strict=True)
+        for k, way in zip(missing, ways, strict=True):
+            known[pairs[k]] = way
     found = [known[pair] for pair in pairs]
-    row = np.repeat(np.arange(len(pairs)), [len(links) for links, _, _ in found])
-    return routes_from_entries(
-        len(pairs),
-        row,
+    return Routes(
+        np.cumsum([0] + [len(links) for links, _, _ in found]),
         np.concatenate([links for links, _, _ in found]),
         np.concatenate([shares for _, shares, _ in found]),
         np.asarray([late for _, _, late in found]),
-        fabric.links,
+    )
+
+
+def _search_ways(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
+    """Split ways of pairs: by one search for each target, or from both ends where few go to the same."""
+    nodes = fabric.accelerators
+    goals, of_goal = np.unique(target, return_inverse=True)
+    if fabric.links > SMALL and len(source) < FEW_SOURCES * len(goals):
+        pair, link, share, latency = meeting_ways(fabric, nodes[source], nodes[target])
+        return routes_from_entries(len(source), pair, link, share, latency, fabric.links)
+    by_goal = np.argsort(of_goal, kind="stable")
+    parts: list[tuple[IntArray, IntArray, FloatArray]] = []
+    latency = np.zeros(len(source))
+    for goal, which in zip(
+        goals.tolist(), np.split(by_goal, np.cumsum(np.bincount(of_goal))[:-1]), strict=True
+    ):
+        who, link, share, late = _split_ways(fabric, nodes[source[which]], int(nodes[goal]))
+        parts.append((which[who], link, share))
+        latency[which] = late
+    pair, link = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+    return routes_from_entries(
+        len(source), pair, link, np.concatenate([part[2] for part in parts]), latency, fabric.links
     )
 
 

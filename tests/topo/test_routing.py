@@ -344,3 +344,30 @@ def test_a_domain_whose_own_links_do_not_join_it_uses_the_network() -> None:
     fabric = Fabric.from_networkx(graph)
     routes = find_routes(fabric, np.asarray([0, 2]), np.asarray([1, 3]))
     assert hops(routes).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "trn2-ultra*3",
+        "dgx-h100*40",
+        "twisted-torus:4x4x8",
+        "mesh:5x6x7",
+        "fat-tree:8",
+        "torus:6x6x6,failed=0.0.0-0.0.1",
+    ],
+)
+def test_ways_from_both_ends_are_those_from_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric = topo.load(name).fabric
+    random = np.random.default_rng(1)
+    source, target = random.integers(0, fabric.ranks, (2, 300))
+    apart = source != target
+    found = []
+    for small in (0, 1 << 60):
+        monkeypatch.setattr("topo.routing.SMALL", small)
+        fabric.cache.clear()
+        found.append(find_routes(fabric, source[apart], target[apart], "shortest"))
+    one, other = found
+    assert (one.pointer == other.pointer).all() and (one.link == other.link).all()
+    np.testing.assert_allclose(one.fraction, other.fraction, rtol=1e-12)
+    np.testing.assert_allclose(one.latency, other.latency, rtol=1e-12)
