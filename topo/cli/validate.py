@@ -1,0 +1,168 @@
+"""``topo validate``: the model against measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from topo.cli.options import as_json, echo_json
+
+if TYPE_CHECKING:
+    from topo.validation.compare import Outcome
+    from topo.validation.row import Reading, Row
+
+GREW = 1
+"""Exit code when an error grew past the recorded one."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  topo validate
+  topo validate --system 'dgx-h100*' --operation all-reduce --json
+  topo validate --data mine.csv --csv > compared.csv
+  topo validate --figures results/validation"""
+)
+@click.argument("more", metavar="", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    "files",
+    metavar="FILE.csv",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Validate these measurements, not the packaged ones; give it once for each, or several after it.",
+)
+@click.option("--packaged", is_flag=True, help="With --data: the packaged measurements too.")
+@click.option(
+    "--system",
+    "systems",
+    metavar="PATTERN",
+    multiple=True,
+    help="Only targets like this, such as 'dgx-h100*'.",
+)
+@click.option("--operation", "operations", metavar="NAME", multiple=True, help="Only this operation.")
+@click.option("--ccl", metavar="NAME", help="Communication library for all.  [default: each system's own]")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV and nothing else.")
+@click.option(
+    "--figures", metavar="DIR", type=click.Path(path_type=Path), help="Draw figures there: .svg, .png."
+)
+@click.option("--record", is_flag=True, help="Record the errors of today as those that may not grow.")
+@click.option(
+    "--recorded",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Recorded errors.  [default: those of the package]",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes.")
+@as_json
+def command(
+    more: tuple[Path, ...],
+    files: tuple[Path, ...],
+    packaged: bool,
+    systems: tuple[str, ...],
+    operations: tuple[str, ...],
+    ccl: str | None,
+    as_csv: bool,
+    figures: Path | None,
+    record: bool,
+    recorded: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> int:
+    """Simulate what was measured and say how far off the simulation is.
+
+    Every measurement that names a target system is simulated: by default the published ones that come with the
+    package, with --data your own in the same columns (see docs/validation.md).  Errors are simulated over measured
+    time, less 1.  Exit code 1: an error grew past the recorded one; 2: a file is wrong somewhere.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv both want the output; choose one")
+    if more and not files:
+        raise click.UsageError(f"{str(more[0])!r} stands alone; write --data {more[0]}")
+    own = [*files, *more]
+    from topo.validation.compare import compare_rows
+    from topo.validation.reader import packaged as packaged_files
+    from topo.validation.reader import read_rows
+
+    reading = read_rows([*own, *(packaged_files() if packaged or not own else [])])
+    rows = _filtered(reading, systems, operations)
+
+    from tqdm import tqdm
+
+    with tqdm(total=len(rows), unit="row", disable=None, leave=False) as bar:
+        outcome = compare_rows(rows, ccl=ccl, workers=jobs, progress=bar.update)
+    outcome = _whole(reading, outcome, systems or operations)
+    if as_json:
+        from topo.validation.text import to_data
+
+        echo_json(to_data(outcome))
+    elif as_csv:
+        from topo.validation.text import to_csv
+
+        click.echo(to_csv(outcome.compared), nl=False)
+    else:
+        from topo.validation.text import report
+
+        click.echo(report(outcome))
+    if figures is not None and outcome.compared:
+        from topo.validation.figures import write_figures
+
+        written = write_figures(outcome.compared, figures)
+        click.echo(f"In {figures}: {', '.join(path.name for path in written)}", err=as_json or as_csv)
+    for problem in outcome.problems:
+        click.echo(f"topo: error: {problem}", err=True)
+    code = _against_record(outcome, record, recorded) if record or recorded or not (own or ccl) else 0
+    return 2 if outcome.problems else code
+
+
+def _filtered(reading: Reading, systems: Sequence[str], operations: Sequence[str]) -> list[Row]:
+    from fnmatch import fnmatchcase
+
+    from topo.collective import OPERATIONS
+    from topo.errors import CollectiveError, TopoError, nearest
+
+    for operation in operations:
+        if operation not in OPERATIONS:
+            hint = nearest(operation, OPERATIONS) or f"one of {', '.join(OPERATIONS)}"
+            raise CollectiveError(f"operation {operation!r} is unknown", hint)
+    rows = [
+        row
+        for row in reading.rows
+        if (not systems or any(row.target == s or fnmatchcase(row.target, s) for s in systems))
+        and (not operations or row.operation in operations)
+    ]
+    if not rows and not reading.problems and (systems or operations):
+        targets = sorted({row.target for row in reading.rows})
+        raise TopoError(
+            "no measurement is left",
+            (nearest(systems[0], targets) if systems else "") or f"targets are {', '.join(targets)}",
+        )
+    return rows
+
+
+def _whole(reading: Reading, outcome: Outcome, filtered: object) -> Outcome:
+    """With what the files themselves left out and got wrong, in the order of the files."""
+    from topo.validation.compare import Outcome
+
+    left_out = outcome.left_out if filtered else (*reading.left_out, *outcome.left_out)
+    return Outcome(outcome.compared, left_out, (*reading.problems, *outcome.problems))
+
+
+def _against_record(outcome: Outcome, record: bool, path: Path | None) -> int:
+    from topo.validation.recorded import RECORDED, grown, write_recorded
+    from topo.validation.statistics import groups
+
+    found = groups(outcome.compared)
+    if record:
+        write_recorded(found, path or RECORDED)
+        click.echo(f"topo: recorded {len(found)} groups in {path or RECORDED}", err=True)
+        return 0
+    growths, unknown = grown(found, path or RECORDED)
+    for growth in growths:
+        click.echo(f"topo: grown: {growth}", err=True)
+    if unknown:
+        click.echo(f"topo: {len(unknown)} groups were never recorded; see topo validate --record", err=True)
+    return GREW if growths else 0

@@ -1,0 +1,254 @@
+"""Every measurement simulated, in one or several processes; what comes out does not depend on how many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import topo
+from topo.errors import AlgorithmError, CatalogueError, CollectiveError, InternalError, TopoError
+from topo.simulate import simulate
+from topo.system import System
+from topo.validation.place import collective_of, group_of
+from topo.validation.row import LeftOut, Problem, Row
+
+FEW = 12
+"""As many different simulations are not worth a second process."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A measurement beside its simulation.
+
+    Parameters
+    ----------
+    row : Row
+    seconds : float
+        Simulated time.
+    algorithm : str
+        What ran in the simulation.
+    detail : str
+    ccl : str
+    bottleneck : str
+    note : str
+        What was not as the row asks, such as an algorithm that the library does not offer.
+    """
+
+    row: Row
+    seconds: float
+    algorithm: str
+    detail: str
+    ccl: str
+    bottleneck: str = ""
+    note: str = ""
+
+    @property
+    def error(self) -> float:
+        """Simulated over measured time, less 1."""
+        return self.seconds / self.row.seconds - 1
+
+    @property
+    def kind(self) -> tuple[str, str, str, int]:
+        """System, operation, size band and ranks."""
+        return self.row.target, self.row.operation, self.row.band, self.row.ranks
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All measurements compared, and those that could not be."""
+
+    compared: tuple[Compared, ...]
+    left_out: tuple[LeftOut, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One simulation; several rows may ask for it."""
+
+    target: str
+    operation: str
+    ranks: int
+    nodes: int | None
+    bytes: float
+    algorithm: str
+
+
+@dataclass(frozen=True)
+class _Simulated:
+    seconds: float
+    algorithm: str
+    detail: str
+    ccl: str
+    bottleneck: str
+    note: str
+
+
+@dataclass(frozen=True)
+class _Failed:
+    message: str
+    internal: bool
+
+
+def compare_rows(
+    rows: Sequence[Row],
+    *,
+    ccl: Any = None,
+    workers: int = 1,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Outcome:
+    """Simulate every row.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    ccl : optional
+        Communication library for all, as :func:`topo.simulate.simulate` takes it; each system's own by default.
+    workers : int
+        Processes; with more than one, ``ccl`` must be something that can be pickled.
+    progress : callable
+        Called with the number of rows that have just been dealt with.
+
+    Raises
+    ------
+    InternalError
+        The simulator contradicts itself.
+    """
+    problems, sound = _checked(rows)
+    progress(len(rows) - len(sound))
+    wanted: dict[_Case, int] = {}
+    for row in sound:
+        wanted[_case(row)] = wanted.get(_case(row), 0) + 1
+    found: dict[_Case, _Simulated | _Failed] = {}
+    tasks = _tasks(wanted)
+    with _runner(ccl, 1 if len(wanted) <= FEW else min(workers, len(tasks))) as runner:
+        for task, outcomes in zip(tasks, runner(tasks), strict=True):
+            found.update(zip(task, outcomes, strict=True))
+            progress(sum(wanted[case] for case in task))
+    compared, left_out = [], []
+    for row in sound:
+        outcome = found[_case(row)]
+        if isinstance(outcome, _Failed):
+            if outcome.internal:
+                raise InternalError(f"{row.file} row {row.number} ({row.id}): {outcome.message}")
+            left_out.append(LeftOut(row.id, row.file, row.number, outcome.message))
+            continue
+        compared.append(
+            Compared(
+                row,
+                outcome.seconds,
+                outcome.algorithm,
+                outcome.detail,
+                outcome.ccl,
+                outcome.bottleneck,
+                outcome.note,
+            )
+        )
+    return Outcome(tuple(compared), tuple(left_out), tuple(problems))
+
+
+def _case(row: Row) -> _Case:
+    return _Case(row.target, row.operation, row.ranks, row.nodes, row.bytes, row.algorithm)
+
+
+def _checked(rows: Iterable[Row]) -> tuple[list[Problem], list[Row]]:
+    """Rows whose target exists and has their ranks."""
+    systems: dict[str, System | str] = {}
+    problems, sound = [], []
+    for row in rows:
+        if row.target not in systems:
+            try:
+                systems[row.target] = topo.load(row.target)
+            except TopoError as problem:
+                systems[row.target] = str(problem)
+        system = systems[row.target]
+        if isinstance(system, str):
+            problems.append(Problem(row.file, row.number, "target", system, row.id))
+            continue
+        try:
+            group_of(system.fabric, row.ranks, row.nodes)
+        except CollectiveError as problem:
+            problems.append(Problem(row.file, row.number, "devices", str(problem), row.id))
+            continue
+        sound.append(row)
+    return problems, sound
+
+
+def _tasks(cases: Iterable[_Case]) -> list[tuple[_Case, ...]]:
+    """Cases by target and operation, so that a process builds a fabric and its schedules once, the largest first."""
+    groups: dict[tuple[str, str], list[_Case]] = {}
+    for case in cases:
+        groups.setdefault((case.target, case.operation), []).append(case)
+    ordered = sorted(groups.values(), key=lambda group: -max(c.ranks for c in group) * len(group))
+    return [tuple(sorted(group, key=lambda c: (c.ranks, -c.bytes, c.algorithm))) for group in ordered]
+
+
+# ------------------------------------------------------------------------------------------------- running
+
+_ccl: Any = None
+_systems: dict[str, System] = {}
+
+
+def _prepare(ccl: Any) -> None:
+    global _ccl
+    _ccl = ccl
+
+
+def _prepare_worker(ccl: Any) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _prepare(ccl)
+
+
+Runner = Callable[[Sequence[tuple[_Case, ...]]], Iterator[list["_Simulated | _Failed"]]]
+
+
+@contextmanager
+def _runner(ccl: Any, workers: int) -> Iterator[Runner]:
+    """What runs tasks and yields their outcomes in order, here or in processes."""
+    if workers <= 1:
+        _prepare(ccl)
+        yield lambda tasks: map(_run, tasks)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker, (ccl,))
+    try:
+        yield lambda tasks: pool.map(_run, tasks)
+    except BrokenProcessPool:
+        raise TopoError("a worker process died, perhaps for want of memory", "run with --jobs 1") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _run(task: tuple[_Case, ...]) -> list[_Simulated | _Failed]:
+    outcomes: list[_Simulated | _Failed] = []
+    for case in task:
+        try:
+            outcomes.append(_simulated(case))
+        except TopoError as problem:
+            outcomes.append(_Failed(str(problem), isinstance(problem, InternalError)))
+    return outcomes
+
+
+def _simulated(case: _Case) -> _Simulated:
+    if case.target not in _systems:
+        _systems.clear()  # one system at a time: fabrics cache what was compiled for them
+        _systems[case.target] = topo.load(case.target)
+    system = _systems[case.target]
+    group = group_of(system.fabric, case.ranks, case.nodes)
+    collective = collective_of(case, system.fabric, group)
+    note = ""
+    try:
+        result = simulate(system, collective, algorithm=case.algorithm or "auto", ccl=_ccl, ranks=group)
+    except (AlgorithmError, CatalogueError) as problem:
+        if not case.algorithm:
+            raise
+        note = f"asked for {case.algorithm}: {problem}; the library chose"
+        result = simulate(system, collective, ccl=_ccl, ranks=group)
+    return _Simulated(result.time_s, result.algorithm, result.detail, result.ccl, result.bottleneck, note)
