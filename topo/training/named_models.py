@@ -142,7 +142,13 @@ def plain_model(values: Mapping[str, Any], name: str = "model") -> Model:
         window=window,
         window_layers=number["layers"] if window else 0,
         experts=experts,
-        **{"gated": False, **flags},
+        gated=flags.get("gated", False),
+        tied=flags.get("tied", False),
+        bias=flags.get("bias", False),
+        qkv_bias=flags.get("qkv_bias", False),
+        norm_bias=flags.get("norm_bias", False),
+        qk_norm=flags.get("qk_norm", False),
+        dropout=flags.get("dropout", False),
     )
 
 
