@@ -88,7 +88,12 @@ def groups(compared: Sequence[Compared]) -> list[Group]:
     """Statistics by system, operation, ranks and size band."""
     found = _by(compared, lambda c: c.kind)
     order = sorted(found, key=lambda kind: (kind[0], kind[1], kind[3], BANDS.index(kind[2])))
-    return [Group(*kind, statistics(c.error for c in found[kind])) for kind in order]
+    return [
+        Group(
+            system, operation, band, ranks, statistics(c.error for c in found[system, operation, band, ranks])
+        )
+        for system, operation, band, ranks in order
+    ]
 
 
 def families(compared: Sequence[Compared]) -> dict[tuple[str, str], Statistics]:

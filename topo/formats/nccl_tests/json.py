@@ -63,8 +63,8 @@ def _read_run(data: Any, file: str, number: int, runs: list[Run], problems: list
         blame(
             f"format version {data['version']} is unknown (known: {', '.join(map(str, VERSIONS))}); read all the same"
         )
-    config = data.get("config") if isinstance(data.get("config"), dict) else {}
-    ranks, hosts, device = _devices(config)
+    config = data.get("config")
+    ranks, hosts, device = _devices(config if isinstance(config, dict) else {})
     lines: list[Line] = []
     for place, entry in enumerate(data["results"], start=1):
         found = _line(entry, place)
@@ -162,4 +162,5 @@ def _timing(entry: Any, name: str) -> Timing | str | None:
             return f"{name}.{key} is {value!r}"
         values.append(float(value))
     wrong = entry.get("nwrong")
-    return Timing(*values, None if not isinstance(wrong, int | float) else int(wrong))
+    time, algbw, busbw = values
+    return Timing(time, algbw, busbw, int(wrong) if isinstance(wrong, int | float) else None)

@@ -53,6 +53,7 @@ _TYPES = (
     "fp8",
     "f8",
 )
+_REDUCTIONS = ("none", "sum", "prod", "min", "max", "avg", "mulsum")
 _PER_ITERATION = 4
 """Columns that a per-iteration report adds to each group: i_min, i_max, i_p99, i_cv%."""
 
@@ -62,6 +63,7 @@ class _Open:
     """A run that is being read."""
 
     program: str = ""
+    launched: str = ""
     threads: int = 1
     gpus: int = 0
     smallest: int = 0
@@ -83,14 +85,17 @@ class _Open:
 
 
 class _Stream:
-    """The lines that one process printed."""
+    """The lines that one process printed.
 
-    def __init__(self, file: str) -> None:
+    ``launched`` holds the program that the last command line of the log started, shared by all streams.
+    """
+
+    def __init__(self, file: str, launched: list[str]) -> None:
         self.file = file
+        self.launched = launched
         self.open = _Open()
         self.runs: list[Run] = []
         self.problems: list[LogProblem] = []
-        self.command = ""
 
     def blame(self, number: int, message: str) -> None:
         self.problems.append(LogProblem(self.file, number, message))
@@ -104,7 +109,7 @@ class _Stream:
         elif found := _VERSION.search(line):
             run.version = run.version or found[1] or found[2]
         elif (run.ended or not run.started) and (found := _COMMAND.search(line)):
-            self.command = found[1]
+            self.launched[:] = [found[1]]
 
     def _comment(self, number: int, line: str) -> None:
         if found := _STARTING.match(line):
@@ -115,6 +120,7 @@ class _Stream:
                 self._begin(number)
             run = self.open
             run.header = number
+            run.launched = "".join(self.launched)
             run.threads, run.gpus, run.smallest, run.largest = (int(group) for group in found.groups())
             if step := _STEP.search(line):
                 run.step = step[2], int(step[1])
@@ -126,13 +132,14 @@ class _Stream:
             if self.open.columns and self.open.lines:
                 self._begin(number)
             self.open.columns = number
+            self.open.launched = self.open.launched or "".join(self.launched)
             self.open.per_iteration = "i_min" in line
         elif _CONCLUDED.match(line):
             self.open.ended = True
         elif found := _VERSION.search(line):
             self.open.version = self.open.version or found[1] or found[2]
         elif not self.open.started and (found := _COMMAND.search(line)):
-            self.command = found[1]
+            self.launched[:] = [found[1]]
 
     def _row(self, number: int, line: str) -> None:
         run = self.open
@@ -180,8 +187,7 @@ class _Stream:
             )
         elif run.largest and run.step[0] == "factor" and last.bytes * run.step[1] <= run.largest:
             self.blame(last.number, f"sizes end at {last.bytes} of {run.largest}; rows are missing")
-        program = run.program or self.command
-        self.command = ""
+        program = run.program or run.launched
         self.runs.append(self._closed(run, program))
 
     def _closed(self, run: _Open, program: str) -> Run:
@@ -216,10 +222,11 @@ class _Stream:
 def read_text(text: str, file: str = "log") -> Log:
     """Read the text of a log; nothing is raised, what cannot be used is named by line."""
     streams: dict[str, _Stream] = {}
+    launched: list[str] = []
     number = 0
     for number, raw in enumerate(text.splitlines(), start=1):
         who, line = _unlabelled(raw)
-        streams.setdefault(who, _Stream(file)).read(number, line)
+        streams.setdefault(who, _Stream(file, launched)).read(number, line)
     runs, problems = [], []
     for stream in streams.values():
         stream.close(number)
@@ -267,6 +274,8 @@ def _parsed(words: list[str], per_iteration: bool) -> Line | str:
         return f"type {kind!r} is unknown; two outputs are mixed in this line"
     rest = words[3:]
     redop = rest.pop(0) if re.fullmatch(r"[A-Za-z]\w*", rest[0]) else "none"
+    if redop not in _REDUCTIONS:
+        return f"reduction {redop!r} is unknown; two outputs are mixed in this line"
     each = 4 + (_PER_ITERATION if per_iteration else 0)
     root = -1
     if len(rest) % each == 1 and re.fullmatch(r"-?\d+", rest[0]):
@@ -287,6 +296,6 @@ def _timing(words: list[str]) -> Timing | str:
         time, algbw, busbw = (float(word) for word in words[:3])
         wrong = None if words[3].lower() in ("n/a", "nan") else float(words[3])
     except ValueError:
-        return f"{' '.join(words)!r} should be time, algbw, busbw and number of wrong elements"
+        return f"{' '.join(words)!r} should be time, algbw, busbw and wrong elements; two outputs are mixed"
     # Before 2.11 the last column was the largest difference found, such as 4e-07, not a number of elements.
     return Timing(time, algbw, busbw, None if wrong is None or 0 < wrong < 1 else int(wrong))
