@@ -16,10 +16,11 @@ from functools import partial
 import numpy as np
 
 from topo.errors import RoutingError
-from topo.fabric import SWITCH, Fabric, FloatArray, IntArray, spread, sums
+from topo.fabric import Fabric, FloatArray, IntArray, spread, sums
 from topo.meeting import meeting_ways
 from topo.routes import Routes as Routes
 from topo.routes import routes_from_entries as routes_from_entries
+from topo.trees import tree_routes as tree_routes
 from topo.within import at_home
 
 POLICIES = ("auto", "shortest", "dimension-order", "ecmp")
@@ -186,9 +187,8 @@ def _shortest(fabric: Fabric, source: IntArray, target: IntArray) -> Routes:
     )
 
 
-MOST_KEPT_TREES = 2_000
 MOST_KEPT_WAYS = 20_000
-"""Pairs of a fabric whose ways are kept for the next schedule, and groups whose trees are."""
+"""Pairs of a fabric whose ways are kept for the next schedule."""
 SMALL = 2_000
 """Links of a fabric that is searched whole without a thought."""
 FEW_SOURCES = 8
@@ -327,144 +327,3 @@ def _ecmp(fabric: Fabric, source: IntArray, target: IntArray, random: np.random.
             at[moving] = fabric.target[chosen]
     row, link = np.concatenate(rows), np.concatenate(links)
     return routes_from_entries(len(source), row, link, np.ones(len(row)), latency, fabric.links)
-
-
-# -------------------------------------------------------------------------------------------------- trees
-
-
-def tree_routes(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
-    """One route through switches that joins all ``sources`` to all ``targets``, adding and copying on the way.
-
-    Every switch that is equally near to all members can be the root of the tree; the stream is split over those
-    roots in proportion to the narrowest link of each tree.  Ranks are leaves only: no stream passes one.
-
-    Parameters
-    ----------
-    sources, targets : int arrays
-        Ranks that send into the tree and ranks that it delivers to.
-
-    Returns
-    -------
-    Routes of one transfer.
-
-    Raises
-    ------
-    RoutingError
-        No switch joins the members.
-    """
-    known: dict[tuple[bytes, bytes], Routes] = fabric.cache.setdefault("trees", {})
-    key = (np.asarray(sources).tobytes(), np.asarray(targets).tobytes())
-    if key not in known:
-        if len(known) > MOST_KEPT_TREES:
-            known.clear()
-        known[key] = _find_tree(fabric, sources, targets)
-    return known[key]
-
-
-def _find_tree(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
-    members = fabric.accelerators[np.unique(np.concatenate([sources, targets]))]
-    roots = _roots(fabric, members)
-    # Links may lead one way only.
-    goals = fabric.accelerators[targets]
-    roots = roots[[bool((_tree(fabric, int(root), False)[goals] >= 0).all()) for root in roots.tolist()]]
-    if not len(roots):
-        raise RoutingError(
-            f"no switch of {fabric.name} joins these {len(members)} ranks", "in-network algorithms need one"
-        )
-    reducing, copying = len(sources) > 1, len(targets) > 1
-    able = (fabric.reduce[roots] | (not reducing)) & (fabric.multicast[roots] | (not copying))
-    if reducing and copying:
-        able &= fabric.adds_and_copies[roots]
-    if not able.any():
-        lacks = " and ".join(["reduce"] * reducing + ["multicast"] * copying)
-        lacks += " in one pass" if reducing and copying else ""
-        raise RoutingError(
-            f"the switches of {fabric.name} that join these ranks cannot {lacks}",
-            "take a fabric whose switches can (for example switch:8,in_network=true)",
-        )
-    links, widths, latencies = [], [], []
-    for root in roots[able]:
-        up, up_latency = _branches(fabric, int(root), fabric.accelerators[sources], towards_root=True)
-        down, down_latency = _branches(fabric, int(root), fabric.accelerators[targets], towards_root=False)
-        used = np.concatenate([up, down])
-        links.append(used)
-        widths.append(fabric.bandwidth[used].min())
-        latencies.append(up_latency + down_latency)
-    width = np.asarray(widths)
-    fraction = np.repeat(width / width.sum(), [len(used) for used in links])
-    link = np.concatenate(links)
-    return routes_from_entries(
-        1, np.zeros(len(link), dtype=np.int64), link, fraction, np.asarray([max(latencies)]), fabric.links
-    )
-
-
-def _roots(fabric: Fabric, members: IntArray) -> IntArray:
-    """Switches with the smallest largest distance to the members, counted over switches only."""
-    key = ("roots", members.tobytes())
-    if key not in fabric.cache:
-        depth = np.zeros(len(fabric.nodes), dtype=np.int64)
-        for member in members:
-            distance = _switch_distances(fabric, int(member))
-            depth = np.where((depth < 0) | (distance < 0), -1, np.maximum(depth, distance))
-        switches = np.flatnonzero((fabric.kind == SWITCH) & (depth > 0))
-        best = int(depth[switches].min()) if len(switches) else 0
-        fabric.cache[key] = switches[depth[switches] == best]
-    found: IntArray = fabric.cache[key]
-    return found
-
-
-def _switch_distances(fabric: Fabric, start: int) -> IntArray:
-    pointer, order = fabric.outgoing
-    distance = np.full(len(fabric.nodes), -1, dtype=np.int64)
-    distance[start] = 0
-    frontier, level = np.asarray([start]), 0
-    while len(frontier):
-        level += 1
-        found = fabric.target[order[spread(pointer, frontier)]]
-        found = np.unique(found[(distance[found] < 0) & (fabric.kind[found] == SWITCH)])
-        distance[found] = level
-        frontier = found
-    return distance
-
-
-def _branches(fabric: Fabric, root: int, leaves: IntArray, towards_root: bool) -> tuple[IntArray, float]:
-    """Links of the tree of shortest ways between a root switch and leaves, and its largest latency."""
-    parent = _tree(fabric, root, towards_root)
-    used: list[IntArray] = []
-    at = leaves.copy()
-    latency = np.zeros(len(leaves))
-    while (moving := np.flatnonzero(at != root)).size:
-        onward = parent[at[moving]]
-        ends = (at[moving], onward) if towards_root else (onward, at[moving])
-        link = fabric.links_between(*ends)
-        latency[moving] += fabric.latency[link]
-        used.append(link)
-        at[moving] = onward
-    return np.unique(np.concatenate(used)), float(latency.max())
-
-
-def _tree(fabric: Fabric, root: int, towards_root: bool) -> IntArray:
-    """The next node towards (or from) a root, for every node that switches join to it; -1 elsewhere."""
-    key = ("tree", root, towards_root)
-    if key not in fabric.cache:
-        fabric.cache[key] = _parents(fabric, root, towards_root)
-    found: IntArray = fabric.cache[key]
-    return found
-
-
-def _parents(fabric: Fabric, root: int, towards_root: bool) -> IntArray:
-    (pointer, order), ends = (
-        (fabric.incoming, fabric.source) if towards_root else (fabric.outgoing, fabric.target)
-    )
-    parent = np.full(len(fabric.nodes), -1, dtype=np.int64)
-    parent[root] = root
-    frontier = np.asarray([root])
-    while len(frontier):
-        counts = pointer[frontier + 1] - pointer[frontier]
-        found = ends[order[spread(pointer, frontier)]]
-        giver = np.repeat(frontier, counts)
-        fresh = parent[found] < 0
-        found, first = np.unique(found[fresh], return_index=True)
-        parent[found] = giver[fresh][first]
-        frontier = found[fabric.kind[found] == SWITCH]
-    return parent
