@@ -1,0 +1,426 @@
+"""Operations laid out on a placement: one small exact program for each operation and stage.
+
+All groups of an operation go by the schedules chosen for them.  Symmetric groups get symmetric schedules, so one
+group of each orbit is compiled, its rows carrying the weight of all its images on the orbits of the links
+(:mod:`topo.training.symmetry`).  What operations may meet on a link is then folded together by colour refinement
+(:func:`topo.network.common_folding`), so that the programs may run in any company and at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+
+from topo.collective import Collective
+from topo.errors import NetworkError
+from topo.fabric import BoolArray, Fabric, FloatArray, IntArray
+from topo.network.joining import common_folding, joined
+from topo.network.program import Program, batch_routes, compile_program, pointer_from
+from topo.routing import Routes, find_routes, routes_from_entries
+from topo.schedule import Batch, Schedule
+from topo.training.choice import Chosen, kinds_of_groups, shift_schedule
+from topo.training.operation import Operation
+from topo.training.placement import Placement
+from topo.training.symmetry import Move, Symmetry, smallest
+from topo.translation import Orbits
+
+Choose = Callable[[Fabric, IntArray, Operation], Chosen]
+ALL = -1
+"""In place of a stage: what is not one stage's alone."""
+MOST_ROWS = 6_000_000
+"""Rows, in hops, that one operation may be compiled to before it is refused."""
+
+
+class Layout:
+    """One operation on a placement: its groups and their schedules.
+
+    Parameters
+    ----------
+    placement : Placement
+    operation : Operation
+    choose : callable
+        ``choose(fabric, ranks, operation)`` gives a group its schedule.
+    """
+
+    def __init__(self, placement: Placement, operation: Operation, choose: Choose) -> None:
+        self.placement, self.operation = placement, operation
+        self.members = placement.groups(operation.axis)
+        if self.size < 2:
+            raise NetworkError(
+                f"{operation.operation} along {operation.axis} has groups of one rank", "leave it out"
+            )
+        self.shift = operation.operation == "send-recv"
+        self.by_stage = operation.axis == "pp" and self.shift
+        self.stage = placement.stage_of_groups(operation.axis)
+        fabric = placement.fabric
+        self.kind = np.zeros(len(self.members), dtype=np.int64)
+        if not self.shift:
+            self.kind = kinds_of_groups(fabric, self.members)
+        self.chosen: tuple[Chosen, ...] = tuple(
+            choose(fabric, self.members[int(np.argmax(self.kind == kind))], operation)
+            for kind in range(int(self.kind.max()) + 1)
+        )
+        self._images: dict[Move, tuple[IntArray, IntArray] | None] = {}
+
+    @property
+    def size(self) -> int:
+        """Ranks of a group."""
+        return int(self.members.shape[1])
+
+    @cached_property
+    def _where(self) -> tuple[IntArray, IntArray]:
+        """Group and place of every rank of the fabric."""
+        ranks = self.placement.fabric.ranks
+        group, place = np.empty(ranks, dtype=np.int64), np.empty(ranks, dtype=np.int64)
+        group[self.members] = np.arange(len(self.members))[:, None]
+        place[self.members] = np.arange(self.size)
+        return group, place
+
+    def image(self, move: Move, ranks: IntArray) -> tuple[IntArray, IntArray] | None:
+        """Where a move takes the groups and the places within them; None unless schedules follow it."""
+        if move not in self._images:
+            self._images[move] = self._find_image(ranks)
+        return self._images[move]
+
+    def _find_image(self, ranks: IntArray) -> tuple[IntArray, IntArray] | None:
+        group, place = self._where
+        moved = ranks[self.members]
+        onto, at = group[moved], place[moved]
+        if (onto != onto[:, :1]).any() or (at != at[0]).any():
+            return None
+        goal = onto[:, 0]
+        if (self.kind[goal] != self.kind).any():
+            return None
+        turn = at[0]
+        if (turn != np.arange(self.size)).any() and not all(
+            invariant(chosen.schedule, turn) for chosen in self.chosen
+        ):
+            return None
+        return goal, turn
+
+    def overhead(self, stage: int) -> float:
+        """Seconds before the first transfer."""
+        here = self.kind if stage == ALL or self.by_stage else self.kind[self.stage == stage]
+        return max(self.chosen[kind].overhead_s for kind in np.unique(here).tolist())
+
+    def stages(self) -> tuple[int, ...]:
+        """The stages that do this by themselves; (:data:`ALL`,) where it crosses stages."""
+        if self.operation.axis == "pp" and not self.shift:
+            return (ALL,)
+        return tuple(range(self.placement.stages))
+
+    # -------------------------------------------------------------------------------------- compiling
+
+    def programs(self, symmetry: Symmetry, moves: Sequence[Move]) -> dict[int, Program]:
+        """The program of each stage, on orbits of links, one group of each orbit spelled out."""
+        orbits = symmetry.orbits(moves)
+        label = np.arange(len(self.members))
+        turns: list[IntArray] = []
+        maps = [found for move in moves if (found := self.image(move, symmetry.ranks(move))) is not None]
+        for goal, turn in maps:
+            if (goal == np.arange(len(goal))).all():
+                turns.append(turn)
+        before = None
+        while before is None or (before != label).any():
+            before = label
+            for goal, _ in maps:
+                label = smallest(label, goal, self.placement.fabric.ranks)
+        leader, count = np.unique(label, return_counts=True)
+        found: dict[int, Program] = {}
+        for stage in self.stages():
+            mine = leader >= 0 if stage == ALL or self.by_stage else self.stage[leader] == stage
+            parts = []
+            for kind in np.unique(self.kind[leader[mine]]).tolist():
+                of_kind = mine & (self.kind[leader] == kind)
+                schedule = self.chosen[kind].schedule
+                if self.by_stage:
+                    schedule = shift_schedule(self.size, self.operation, stage)
+                parts.append(
+                    _compiled(
+                        schedule,
+                        self.placement.fabric,
+                        self.members[leader[of_kind]],
+                        count[of_kind],
+                        orbits,
+                        [] if self.by_stage else turns,
+                    )
+                )
+            found[stage] = joined(parts)
+        return found
+
+
+def invariant(schedule: Schedule, turn: IntArray) -> bool:
+    """Whether a schedule is the same after its places are renumbered: place i becomes ``turn[i]``."""
+    known: dict[tuple[int, ...], bool] = {}
+    for batch in schedule.batches:
+        if batch.routes is not None or any(wait.pairs is not None for wait in batch.waits):
+            return False
+        key = (id(batch.source), id(batch.target), id(batch.fan), len(np.unique(batch.bytes)))
+        if key not in known:
+            known[key] = _same_rows(batch, turn)
+        if not known[key]:
+            return False
+    return True
+
+
+def _same_rows(batch: Batch, turn: IntArray) -> bool:
+    size = len(turn)
+    fan = np.zeros(len(batch))
+    moved = fan
+    if batch.fan is not None:
+        pointer, members = batch.fan
+        row = np.repeat(np.arange(len(batch)), np.diff(pointer))
+        # Sums of fixed pseudo-random numbers tell sets apart.
+        mark = np.random.default_rng(1).integers(0, 1 << 40, size).astype(float)
+        fan = np.bincount(row, mark[members], len(batch))
+        moved = np.bincount(row, mark[turn[members]], len(batch))
+    here = np.stack([(batch.source * size + batch.target).astype(float), batch.bytes, fan])
+    there = np.stack([(turn[batch.source] * size + turn[batch.target]).astype(float), batch.bytes, moved])
+    return bool((here[:, np.lexsort(here)] == there[:, np.lexsort(there)]).all())
+
+
+def _compiled(
+    schedule: Schedule,
+    fabric: Fabric,
+    members: IntArray,
+    count: IntArray,
+    orbits: Orbits,
+    turns: Sequence[IntArray],
+) -> Program:
+    """The program of some groups that go by one schedule, each standing for ``count`` images, on orbits."""
+    groups, size = members.shape
+    finder = _Ways(schedule, fabric, members, count, orbits, turns)
+    first = np.arange(groups)[:, None] * size
+    known: dict[int, IntArray] = {}
+
+    def ends(places: IntArray) -> IntArray:
+        if id(places) not in known:
+            known[id(places)] = (first + places[None, :]).ravel()
+        return known[id(places)]
+
+    batches = []
+    for batch in schedule.batches:
+        fan = batch.fan
+        if fan is not None:
+            pointer, places = fan
+            fan = pointer_from(np.tile(np.diff(pointer), groups)), ends(places)
+        steps = np.arange(groups)[:, None] * len(batch)
+        waits = tuple(
+            wait
+            if wait.pairs is None
+            else replace(
+                wait,
+                pairs=(
+                    (steps + wait.pairs[0][None, :]).ravel(),
+                    (np.arange(groups)[:, None] * len(schedule.batches[wait.batch]) + wait.pairs[1]).ravel(),
+                ),
+            )
+            for wait in batch.waits
+        )
+        batches.append(
+            replace(
+                batch,
+                source=ends(batch.source),
+                target=ends(batch.target),
+                bytes=np.tile(batch.bytes, groups),
+                fan=fan,
+                waits=waits,
+                routes=finder.of(batch),
+            )
+        )
+    collective = Collective("all-to-all", max(groups * size, 2), 1.0)
+    together = Schedule(collective, schedule.algorithm, tuple(batches), schedule.cutting)
+    program = compile_program(together, fabric, ranks=np.arange(collective.ranks))
+    return replace(program, capacity=fabric.bandwidth[orbits.first])
+
+
+class _Ways:
+    """Ways of the transfers of groups, on orbits of links."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        fabric: Fabric,
+        members: IntArray,
+        count: IntArray,
+        orbits: Orbits,
+        turns: Sequence[IntArray],
+    ) -> None:
+        self.fabric, self.members, self.count, self.orbits = fabric, members, count, orbits
+        self.known: dict[tuple[int, ...], Routes] = {}
+        size = members.shape[1]
+        plain = [batch for batch in schedule.batches if batch.form == "direct" and batch.routes is None]
+        codes: dict[tuple[int, int], IntArray] = {}
+        for batch in plain:
+            ends = id(batch.source), id(batch.target)
+            if ends not in codes:
+                codes[ends] = batch.source * size + batch.target
+        self.pairs = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *codes.values()]))
+        self.size = size
+        if not len(self.pairs):
+            return
+        label = np.arange(len(self.pairs))
+        before = None
+        while turns and (before is None or (before != label).any()):
+            before = label
+            for turn in turns:
+                moved = turn[self.pairs // size] * size + turn[self.pairs % size]
+                label = smallest(label, np.searchsorted(self.pairs, moved), size)
+        leader, self.of_pair = np.unique(label, return_inverse=True)
+        self.leaders = len(leader)
+        if len(leader) * len(members) > MOST_ROWS // 4:
+            raise NetworkError(
+                f"{schedule.algorithm} in groups of {size} has {len(leader) * len(members):,} different transfers",
+                "name an algorithm with fewer, or a placement with more symmetry",
+            )
+        source = members[:, self.pairs[leader] // size].ravel()
+        target = members[:, self.pairs[leader] % size].ravel()
+        found = find_routes(fabric, source, target)
+        self.ways = self._on_orbits(found, np.repeat(count, len(leader)))
+
+    def of(self, batch: Batch) -> Routes:
+        """Ways of one batch, group after group."""
+        key = (id(batch.source), id(batch.target), id(batch.fan), id(batch.routes))
+        if key not in self.known:
+            self.known[key] = self._find(batch)
+        return self.known[key]
+
+    def _find(self, batch: Batch) -> Routes:
+        groups = len(self.members)
+        if batch.form == "direct" and batch.routes is None:
+            place = np.searchsorted(self.pairs, batch.source * self.size + batch.target)
+            rows = np.arange(groups)[:, None] * self.leaders + self.of_pair[place][None, :]
+            return self.ways.take(rows.ravel())
+        parts = [batch_routes(batch, self.fabric, ranks, "auto", 0) for ranks in self.members]
+        whole = Routes(
+            pointer_from(np.concatenate([np.diff(part.pointer) for part in parts])),
+            np.concatenate([part.link for part in parts]),
+            np.concatenate([part.fraction for part in parts]),
+            np.concatenate([part.latency for part in parts]),
+        )
+        return self._on_orbits(whole, np.repeat(self.count, len(batch)))
+
+    def _on_orbits(self, routes: Routes, count: IntArray) -> Routes:
+        row = routes.rows()
+        link = self.orbits.of_link[routes.link]
+        share = routes.fraction * count[row] / self.orbits.size[link]
+        return routes_from_entries(len(routes), row, link, share, routes.latency, len(self.orbits.size))
+
+
+# --------------------------------------------------------------------------------------------- all of them
+
+
+@dataclass(frozen=True, eq=False)
+class Island:
+    """Operations that may meet on links, with one partition of those links.
+
+    Parameters
+    ----------
+    capacity : float array [classes]
+        Bytes/s of a link of each class.
+    class_of_link : int array [links of the fabric]
+        -1 for links that none of them uses.
+    moves : tuple of Move
+        The symmetry that was used.
+    """
+
+    capacity: FloatArray
+    class_of_link: IntArray
+    moves: tuple[Move, ...]
+
+
+Key = tuple[Operation, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Compilation:
+    """Programs of all operations and stages.
+
+    Parameters
+    ----------
+    islands : tuple of Island
+    island : dict
+        By operation: its island.
+    programs : dict
+        By operation and stage: the folded program, on the link classes of its island.
+    layouts : dict
+        By operation.
+    """
+
+    islands: tuple[Island, ...]
+    island: dict[Operation, int]
+    programs: dict[Key, Program]
+    layouts: dict[Operation, Layout]
+
+
+def lay_out(
+    symmetry: Symmetry, operations: Sequence[Operation], choose: Choose, *, together: bool = True
+) -> Compilation:
+    """Compile operations on a placement.
+
+    Parameters
+    ----------
+    symmetry : Symmetry
+        Of the placement.
+    operations : sequence of Operation
+        All that may ever run at the same time.
+    choose : callable
+        Gives a group its schedule.
+    together : bool
+        Whether operations may meet; otherwise each is folded alone.
+    """
+    layouts = {op: Layout(symmetry.placement, op, choose) for op in dict.fromkeys(operations)}
+    alone = {op: symmetry.moves(partial(_follows, symmetry, (layout,))) for op, layout in layouts.items()}
+    raw = {op: layout.programs(symmetry, alone[op]) for op, layout in layouts.items()}
+    sets = [[op] for op in layouts]
+    if together:
+        used = {op: _used(raw[op].values(), symmetry.orbits(alone[op])) for op in layouts}
+        sets = _meeting(list(layouts), used)
+    islands: list[Island] = []
+    island: dict[Operation, int] = {}
+    programs: dict[Key, Program] = {}
+    for number, members in enumerate(sets):
+        moves = alone[members[0]]
+        if len(members) > 1:
+            moves = symmetry.moves(partial(_follows, symmetry, tuple(layouts[op] for op in members)))
+        orbits = symmetry.orbits(moves)
+        keys, parts = [], []
+        for op in members:
+            mine = raw[op] if moves == alone[op] else layouts[op].programs(symmetry, moves)
+            keys += [(op, stage) for stage in mine]
+            parts += list(mine.values())
+            island[op] = number
+        folding = common_folding(parts)
+        programs |= dict(zip(keys, folding.programs, strict=True))
+        islands.append(Island(folding.capacity, folding.class_of_link[orbits.of_link], moves))
+    return Compilation(tuple(islands), island, programs, layouts)
+
+
+def _follows(symmetry: Symmetry, layouts: Sequence[Layout], move: Move) -> bool:
+    ranks = symmetry.ranks(move)
+    return all(layout.image(move, ranks) is not None for layout in layouts)
+
+
+def _used(programs: Iterable[Program], orbits: Orbits) -> BoolArray:
+    orbit = np.zeros(len(orbits.size), dtype=bool)
+    for program in programs:
+        orbit[program.route_link] = True
+    return np.asarray(orbit[orbits.of_link], dtype=bool)
+
+
+def _meeting(operations: list[Operation], used: dict[Operation, BoolArray]) -> list[list[Operation]]:
+    """Sets of operations joined by shared links."""
+    sets: list[tuple[list[Operation], BoolArray]] = []
+    for op in operations:
+        mine, links = [op], used[op]
+        apart = []
+        for others, theirs in sets:
+            if (theirs & links).any():
+                mine, links = others + mine, theirs | links
+            else:
+                apart.append((others, theirs))
+        sets = [*apart, (mine, links)]
+    return [members for members, _ in sets]
