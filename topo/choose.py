@@ -50,8 +50,10 @@ NEAR_THE_BOUND = 1.02
 WORTH_MORE_CHUNKS = 0.99
 SAFETY = 0.98
 """Share of a known time that floors for smaller sizes are set at: contention may make a smaller run fare better."""
-WORTH_A_FOREST = 1.02
+WORTH_A_FOREST = 1.05
 """Ratio to the lower bound above which trees are packed for the fabric at hand."""
+EVENTS_BEFORE_A_FOREST = 5_000
+"""Events that the others may take before that; what the trees reach then keeps the rest short."""
 PACKED_RANKS = 128
 """Ranks up to which they are."""
 PACKED_RANKS_ROOTED = 512
@@ -143,10 +145,6 @@ class History:
         if known is None or size > known[0] or known[1] == np.inf:
             return 0.0
         return known[1] * size / known[0]
-
-    def lost(self, algorithm: str) -> bool:
-        """Whether a costly algorithm was beaten at the last, larger, size."""
-        return algorithm in self.losers
 
     def chunk_counts(self, algorithm: str, size: float) -> tuple[int, ...]:
         """The numbers of chunks worth trying: those known best and the next lower one, or all."""
@@ -241,6 +239,17 @@ def fastest(
     promises.sort(key=lambda promise: promise[0])
     enough = bound.seconds * (AT_THE_BOUND if collective.ranks <= LARGE_GROUP else NEAR_THE_BOUND)
     best: Run | None = None
+    events = 0
+    # Trees for throughput first; what does not pipeline is for latency.
+    costly = sorted((entry for entry in tries if entry.costly), key=lambda entry: not entry.pipelines)
+
+    def search(entries: list[Algorithm]) -> None:
+        nonlocal best
+        for entry in entries:
+            costly.remove(entry)
+            if worth_it(entry, collective, site, bound, best, history):
+                best = _better(entry, collective, site, options, chunks, best, history)
+
     for _, floor, entry in promises:
         cutoff = best.seconds if best is not None else np.inf
         if floor >= cutoff:
@@ -249,15 +258,14 @@ def fastest(
             run = best_chunks(entry, collective, site, options, bound.seconds, cutoff, history)
         else:
             run = simulated(prepared(entry, collective, site, chunks, options), options, cutoff)
+        events += run.events
         if run.seconds < cutoff:
             best = run
         if best is not None and best.seconds <= enough:
             break
-    costly = [entry for entry in tries if entry.costly]
-    # Trees for throughput first; what does not pipeline is for latency.
-    for entry in sorted(costly, key=lambda entry: not entry.pipelines):
-        if worth_it(entry, collective, site, bound, best, history):
-            best = _better(entry, collective, site, options, chunks, best, history)
+        if events > EVENTS_BEFORE_A_FOREST:
+            search([entry for entry in costly if entry.pipelines])
+    search(list(costly))
     if best is None:
         raise AlgorithmError(f"no algorithm finishes {collective.operation} on {site.fabric.name}")
     history.winner = best.prepared.algorithm.name
@@ -281,7 +289,7 @@ def worth_it(
         if best is None:
             return True
         floor = history.floor(entry.name, collective.bytes)
-        return bound.kind != "latency" and floor < best.seconds and not history.lost(entry.name)
+        return bound.kind != "latency" and floor < best.seconds and entry.name not in history.losers
     made_for_none = irregular(site.fabric) and not whole_grid(site.fabric)
     return collective.ranks <= SEARCHED_RANKS and ratio > WORTH_SEARCHING and (best is None or made_for_none)
 

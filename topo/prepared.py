@@ -12,7 +12,7 @@ from topo.algorithms import Algorithm, Site, build
 from topo.collective import Collective
 from topo.network.fold import Folded, fold, unfolded
 from topo.network.network import Network, Outcome
-from topo.network.program import Program, compile_program, scaled
+from topo.network.program import Program, compile_program, scaled, without_sharing
 from topo.network.solver import run_alone
 from topo.network.structured import structured
 from topo.schedule import Schedule
@@ -21,6 +21,8 @@ NEXT_TO_NOTHING = 1e-12
 """Factor on all bytes that leaves latency alone."""
 KEPT_ROWS = 200_000
 """Largest program, in rows and links, that is kept for other sizes."""
+LONG = 20_000
+"""Transfers, folded ones counted once, beyond which the compiled solver runs them, each on a link of its own."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,21 @@ def compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
     return (fold(program) if options.folding else None) or unfolded(program)
 
 
+def uncontended(program: Program) -> float:
+    """Seconds of a program when every transfer has its links for itself."""
+    if int(program.repeat.sum()) <= LONG:
+        return run_alone(program, sharing=False)[0].finish
+    own = np.arange(program.rows)
+    apart = replace(
+        program,
+        route_pointer=np.arange(program.rows + 1),
+        route_link=own,
+        route_weight=np.ones(program.rows),
+        capacity=without_sharing(program),
+    )
+    return run_alone(apart)[0].finish
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A schedule ready to run.
@@ -95,7 +112,7 @@ class Prepared:
         """Seconds with next to no bytes; no run is shorter."""
         if self.like is not None:
             return self.like.latency
-        return run_alone(scaled(self.folded.program, bytes=NEXT_TO_NOTHING), sharing=False)[0].finish
+        return uncontended(scaled(self.folded.program, bytes=NEXT_TO_NOTHING))
 
     @cached_property
     def busy(self) -> float:
@@ -173,11 +190,14 @@ class Run:
     seconds : float
         Infinite when a cutoff ended the simulation.
     events : int
+    launch : float
+        Seconds of them before anything moves, a communication library's overhead.
     """
 
     prepared: Prepared
     seconds: float
     events: int
+    launch: float = 0.0
 
 
 def timed(program: Program, options: Options, cutoff: float = np.inf) -> tuple[float, int]:

@@ -1,7 +1,8 @@
 """Direct exchange: every rank talks to every other without relays.
 
 On a star with link bandwidth B and latency a: all-to-all 2a + (N-1)m/B; two-shot all-reduce
-2(2a + (N-1)/N S/B); one-shot all-reduce 2a + (N-1)S/B.
+2(2a + (N-1)/N S/B); one-shot all-reduce 2a + (N-1)S/B.  As a barrier, signals without bytes: the longest path's
+latency, which no barrier can beat where issuing a message costs nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.dissemination import tokens
 from topo.algorithms.homes import full_mesh, star
 from topo.algorithms.invariance import PairChunks, add_by_shift, all_shifts, shift_grid
 from topo.algorithms.registry import Site, algorithm
@@ -39,6 +41,8 @@ def _time(collective: Collective, site: Site, chunks: int) -> float | None:
     if path is None or collective.matrix is not None:
         return None
     streams = n - 1 if port else 1
+    if collective.operation == "barrier":
+        return path.time(0.0)
     if collective.operation == "send-recv":
         return path.time(collective.bytes)
     if collective.operation in ("broadcast", "reduce"):
@@ -49,13 +53,23 @@ def _time(collective: Collective, site: Site, chunks: int) -> float | None:
 
 @algorithm(
     "direct",
-    ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "broadcast", "reduce", "send-recv"),
+    (
+        "all-reduce",
+        "all-gather",
+        "reduce-scatter",
+        "all-to-all",
+        "broadcast",
+        "reduce",
+        "send-recv",
+        "barrier",
+    ),
     closed_form=_time,
 )
 def direct(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Everyone sends straight to everyone at once; all-reduce as reduce-scatter then all-gather (two-shot)."""
     n, operation = collective.ranks, collective.operation
-    builder = ScheduleBuilder(collective, "direct", partial(cut_blocks, collective))
+    cutting = tokens if operation == "barrier" else cut_blocks
+    builder = ScheduleBuilder(collective, "direct", partial(cutting, collective))
     if operation == "send-recv":
         builder.add(
             [collective.root], [collective.peer], collective.bytes, one_each(np.zeros(1, dtype=np.int64))
@@ -74,7 +88,7 @@ def direct(collective: Collective, site: Site, chunks: int) -> Schedule:
         add_by_shift(builder, grid, shifts, share, block(n))
         return builder.build()
     before: tuple[int, ...] = ()
-    if operation != "all-gather":
+    if operation not in ("all-gather", "barrier"):
         before = (
             add_by_shift(builder, grid, shifts, share, lambda source, target: one_each(target), reduce=True),
         )

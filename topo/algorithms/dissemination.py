@@ -30,16 +30,17 @@ def dissemination(collective: Collective, site: Site, chunks: int) -> Schedule:
     """Signals at distance 1, 2, 4 ...: ceil(log2 N) path latencies."""
     n = collective.ranks
     order = walk_order(site)
-
-    def cutting() -> Chunks:
-        # One token per rank, without bytes, that every rank must hear of.
-        return Chunks(np.zeros(n), np.arange(n), np.full(n, EVERY_RANK))
-
     bits = range((n - 1).bit_length())
     rounds = [ahead(order, 1 << bit, 0.0, partial(_heard, order, 1 << bit)) for bit in bits]
-    builder = ScheduleBuilder(collective, "dissemination", cutting)
+    builder = ScheduleBuilder(collective, "dissemination", partial(tokens, collective))
     add_rounds(builder, rounds, 0.0)
     return builder.build()
+
+
+def tokens(collective: Collective) -> Chunks:
+    """One token per rank, without bytes, that every rank must hear of."""
+    n = collective.ranks
+    return Chunks(np.zeros(n), np.arange(n), np.full(n, EVERY_RANK))
 
 
 def _heard(order: IntArray, behind: int) -> Table:
