@@ -25,6 +25,9 @@ from topo.errors import AlgorithmError
 from topo.fabric import Grid, IntArray
 from topo.schedule import Schedule, ScheduleBuilder, Table, rows_of
 
+MOST_RANKS = 4096
+"""Ranks of a grid, of lengths that are no powers of two, whose rounds are followed rank by rank."""
+
 
 def swing_distance(round: int) -> int:
     """Signed distance rho of a round: 1, -1, 3, -5, 11 ..."""
@@ -39,6 +42,8 @@ def of_even_dimensions(collective: Collective, site: Site) -> str:
     odd = [k for k in grid.shape if k % 2 and k > 1]
     if odd:
         return f"every dimension must be of even length, not {odd[0]}"
+    if any(k & (k - 1) for k in grid.shape) and grid.size > MOST_RANKS:
+        return f"lengths other than powers of two are worked out for at most {MOST_RANKS:,} ranks"
     if any(k & (k - 1) for k in grid.shape) and not all(_complete(site, grid)):
         return f"its rounds do not reach all of {'x'.join(map(str, grid.shape))} ranks"
     return ""
