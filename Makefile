@@ -72,5 +72,5 @@ $(RUNTIME): setup.cfg pyproject.toml constraints.txt
 
 $(TESTING): $(RUNTIME)
 	@echo "Adding the test tools to .venv"
-	@$(INSTALL) --editable '.[test]' | $(PROGRESS)
+	@$(INSTALL) --editable '.[test,report,cluster]' | $(PROGRESS)
 	@touch $@

@@ -66,6 +66,14 @@ class NetworkError(TopoError):
     """A simulation that cannot go on."""
 
 
+class SweepError(TopoError):
+    """A sweep that cannot be, a results folder that cannot be used, or an executor that was lost."""
+
+
+class ReportError(TopoError):
+    """A report or an experiment that cannot be made."""
+
+
 class InternalError(TopoError):
     """The simulator contradicts itself, as by a time below its lower bound: a bug, never a result."""
 
