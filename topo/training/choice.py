@@ -6,16 +6,20 @@ made on the group's own part of the fabric: its accelerators and the switches be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from topo.algorithms import Algorithm, Site, build, find, fitting, refusal
+from topo.algorithms import Algorithm, Site, build, find, refusal
+from topo.algorithms.registry import ALGORITHMS
 from topo.bounds import lower_bound
-from topo.choose import Options, Run, may_cut, port_time, prepared, simulated
+from topo.ccl import Terms
+from topo.choose import may_cut, port_time
 from topo.collective import Collective, cut
 from topo.errors import AlgorithmError
 from topo.fabric import ACCELERATOR, Fabric, Grid, IntArray, spread, sums
+from topo.prepared import Options, Run, prepared, simulated
 from topo.schedule import Schedule, ScheduleBuilder, one_each
 from topo.training.operation import Operation
 from topo.training.placement import domain_grid
@@ -44,10 +48,28 @@ class Chosen:
         On places in the group, with every transfer spelled out.
     overhead_s : float
         Seconds before the first transfer.
+    size : float
+        Bytes of the operation for one byte of the schedule.
+    terms : Terms, optional
+        What the library's protocol does to every transfer.
+    name : str
+        The algorithm in the library's words.
     """
 
     schedule: Schedule
     overhead_s: float = 0.0
+    size: float = 1.0
+    terms: Terms | None = None
+    name: str = ""
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm, for people."""
+        return self.name or self.schedule.algorithm
+
+
+Choose = Callable[[Fabric, IntArray, Operation], Chosen]
+"""``choose(fabric, ranks, operation)`` gives a group its schedule."""
 
 
 def kinds_of_groups(fabric: Fabric, groups: IntArray) -> IntArray:
@@ -103,8 +125,8 @@ def choose(fabric: Fabric, ranks: IntArray, operation: Operation) -> Chosen:
     bound = lower_bound(collective, site.fabric, site.ranks).seconds
     hop = float(site.fabric.latency.min(initial=np.inf))
     promises: list[tuple[float, float, Algorithm]] = []
-    for entry in fitting(collective, site):
-        if entry.costly:
+    for entry in ALGORITHMS.values():
+        if entry.costly or refusal(entry, collective, site):
             continue
         schedule = build(entry.name, collective, site)
         rows = sum(len(batch) * batch.copies for batch in schedule.batches)
@@ -138,7 +160,6 @@ def choose(fabric: Fabric, ranks: IntArray, operation: Operation) -> Chosen:
 def _promising(collective: Collective, site: Site) -> Schedule:
     """The schedule of a very large group that promises the shortest time, unsimulated."""
     best: tuple[float, Schedule] | None = None
-    hop = float(site.fabric.latency.min(initial=np.inf))
     for name in LARGE_GROUPS:
         if refusal(find(name), collective, site) or (
             name == "direct" and collective.operation != "all-to-all"
@@ -147,15 +168,21 @@ def _promising(collective: Collective, site: Site) -> Schedule:
         schedule = build(name, collective, site)
         if any(batch.routes is not None for batch in schedule.batches):
             continue
-        promise = max(port_time(schedule, site), _time_between_domains(schedule, site)) + schedule.steps * hop
-        if best is None or promise < best[0]:
-            best = promise, schedule
+        seconds = promise(schedule, site)
+        if best is None or seconds < best[0]:
+            best = seconds, schedule
     if best is None:
         raise AlgorithmError(
             f"no algorithm for {collective.operation} in a group of {collective.ranks} on {site.fabric.name}",
             f"groups above {LARGE} ranks go by {', '.join(LARGE_GROUPS)}",
         )
     return best[1]
+
+
+def promise(schedule: Schedule, site: Site) -> float:
+    """Seconds of a schedule's bytes at the busiest port, and a hop of latency for every step."""
+    hop = float(site.fabric.latency.min(initial=np.inf))
+    return max(port_time(schedule, site), _time_between_domains(schedule, site)) + schedule.steps * hop
 
 
 def _time_between_domains(schedule: Schedule, site: Site) -> float:

@@ -8,7 +8,7 @@ group of each orbit is compiled, its rows carrying the weight of all its images 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -16,18 +16,17 @@ import numpy as np
 
 from topo.collective import Collective
 from topo.errors import NetworkError
-from topo.fabric import BoolArray, Fabric, FloatArray, IntArray
+from topo.fabric import BoolArray, Fabric, FloatArray, IntArray, sums
 from topo.network.joining import common_folding, joined
 from topo.network.program import Program, batch_routes, compile_program, pointer_from
 from topo.routing import Routes, find_routes, routes_from_entries
 from topo.schedule import Batch, Schedule
-from topo.training.choice import Chosen, kinds_of_groups, shift_schedule
+from topo.training.choice import Choose, Chosen, kinds_of_groups, shift_schedule
 from topo.training.operation import Operation
 from topo.training.placement import Placement
 from topo.training.symmetry import Move, Symmetry, smallest
 from topo.translation import Orbits
 
-Choose = Callable[[Fabric, IntArray, Operation], Chosen]
 ALL = -1
 """In place of a stage: what is not one stage's alone."""
 MOST_ROWS = 6_000_000
@@ -104,7 +103,7 @@ class Layout:
     def overhead(self, stage: int) -> float:
         """Seconds before the first transfer."""
         here = self.kind if stage == ALL or self.by_stage else self.kind[self.stage == stage]
-        return max(self.chosen[kind].overhead_s for kind in np.unique(here).tolist())
+        return max(self.chosen[int(kind)].overhead_s for kind in np.unique(here))
 
     def stages(self) -> tuple[int, ...]:
         """The stages that do this by themselves; (:data:`ALL`,) where it crosses stages."""
@@ -119,7 +118,7 @@ class Layout:
         orbits = symmetry.orbits(moves)
         label = np.arange(len(self.members))
         turns: list[IntArray] = []
-        maps = [found for move in moves if (found := self.image(move, symmetry.ranks(move))) is not None]
+        maps = [image for move in moves if (image := self.image(move, symmetry.ranks(move))) is not None]
         for goal, turn in maps:
             if (goal == np.arange(len(goal))).all():
                 turns.append(turn)
@@ -140,7 +139,7 @@ class Layout:
                     schedule = shift_schedule(self.size, self.operation, stage)
                 parts.append(
                     _compiled(
-                        schedule,
+                        replace(self.chosen[kind], schedule=schedule),
                         self.placement.fabric,
                         self.members[leader[of_kind]],
                         count[of_kind],
@@ -168,22 +167,21 @@ def invariant(schedule: Schedule, turn: IntArray) -> bool:
 
 def _same_rows(batch: Batch, turn: IntArray) -> bool:
     size = len(turn)
-    fan = np.zeros(len(batch))
-    moved = fan
+    fan: FloatArray = np.zeros(len(batch))
+    moved: FloatArray = fan
     if batch.fan is not None:
         pointer, members = batch.fan
         row = np.repeat(np.arange(len(batch)), np.diff(pointer))
         # Sums of fixed pseudo-random numbers tell sets apart.
         mark = np.random.default_rng(1).integers(0, 1 << 40, size).astype(float)
-        fan = np.bincount(row, mark[members], len(batch))
-        moved = np.bincount(row, mark[turn[members]], len(batch))
+        fan, moved = sums(row, mark[members], len(batch)), sums(row, mark[turn[members]], len(batch))
     here = np.stack([(batch.source * size + batch.target).astype(float), batch.bytes, fan])
     there = np.stack([(turn[batch.source] * size + turn[batch.target]).astype(float), batch.bytes, moved])
     return bool((here[:, np.lexsort(here)] == there[:, np.lexsort(there)]).all())
 
 
 def _compiled(
-    schedule: Schedule,
+    chosen: Chosen,
     fabric: Fabric,
     members: IntArray,
     count: IntArray,
@@ -191,6 +189,7 @@ def _compiled(
     turns: Sequence[IntArray],
 ) -> Program:
     """The program of some groups that go by one schedule, each standing for ``count`` images, on orbits."""
+    schedule = chosen.schedule
     groups, size = members.shape
     finder = _Ways(schedule, fabric, members, count, orbits, turns)
     first = np.arange(groups)[:, None] * size
@@ -234,7 +233,23 @@ def _compiled(
     collective = Collective("all-to-all", max(groups * size, 2), 1.0)
     together = Schedule(collective, schedule.algorithm, tuple(batches), schedule.cutting)
     program = compile_program(together, fabric, ranks=np.arange(collective.ranks))
+    switched = np.repeat([b.form != "direct" for b in batches], [len(b) for b in batches])
+    program = _with_terms(program, chosen, switched, fabric.scale_out[orbits.first])
     return replace(program, capacity=fabric.bandwidth[orbits.first])
+
+
+def _with_terms(program: Program, chosen: Chosen, switched: BoolArray, scale_out: BoolArray) -> Program:
+    """What a library's protocol does to bytes and latencies, as for any of its calls (:mod:`topo.ccl.call`)."""
+    terms = chosen.terms
+    if terms is None:
+        return replace(program, bytes=program.bytes * chosen.size)
+    row = np.repeat(np.arange(program.rows), np.diff(program.route_pointer))
+    tier = (np.bincount(row, scale_out[program.route_link], program.rows) > 0).astype(np.int64)
+    factor = np.where(switched, terms.switch_factor, np.asarray(terms.factor)[tier])
+    extra = np.where(switched, terms.switch_extra, np.asarray(terms.extra)[tier])
+    step = np.where(switched, 0.0, np.asarray(terms.step)[tier])
+    size = np.where(program.bytes > 0, program.bytes * chosen.size * factor + extra, 0.0)
+    return replace(program, bytes=size, latency=program.latency + step)
 
 
 class _Ways:

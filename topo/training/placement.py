@@ -142,12 +142,12 @@ class Placement:
             moved = np.moveaxis(self.rank, 3 - AXES.index(axis), -1)
             return np.ascontiguousarray(moved).reshape(-1, size)
         if axis in ("ep", "edp"):
-            ranks, inner, whole = self.rank.reshape(pp, 1, -1), self.ep, axis == "ep"
+            ranks, inner, whole = self.rank.reshape(pp, 1, dp * cp * tp), self.ep, axis == "ep"
         else:
-            ranks = np.moveaxis(self.rank.reshape(pp, dp * cp, tp), 1, -1)
+            ranks = self.rank.reshape(pp, dp * cp, tp).swapaxes(1, 2)
             inner, whole = self.shard, axis in ("data", "shard")
         if not whole:
-            ranks = np.moveaxis(ranks.reshape(pp, ranks.shape[1], -1, inner), 2, -1)
+            ranks = ranks.reshape(pp, ranks.shape[1], -1, inner).swapaxes(2, 3)
         return np.ascontiguousarray(ranks).reshape(-1, size)
 
     def stage_of_groups(self, axis: str) -> IntArray:

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import simpy
 
+from topo.ccl import CCL
 from topo.errors import NetworkError, nearest
-from topo.fabric import Fabric, FloatArray
+from topo.fabric import FloatArray
 from topo.network.solver import FluidSolver, Job
 from topo.system import System
-from topo.training.choice import choose
-from topo.training.layout import ALL, Choose, Compilation, Key, lay_out
+from topo.training.binding import bind
+from topo.training.layout import ALL, Compilation, Key, lay_out
 from topo.training.operation import Operation
 from topo.training.placement import Placement
 from topo.training.symmetry import Symmetry
@@ -65,9 +66,8 @@ class Traffic:
     env : simpy.Environment
     system : System
     placement : Placement
-    ccl : callable, optional
-        ``ccl(fabric, ranks, operation)`` gives a group its schedule and overhead
-        (:class:`~topo.training.choice.Chosen`); by default the fastest that the fabric allows.
+    ccl : str or CCL, optional
+        Communication library, the system's own by default.
     contention : str
         ``full`` or ``isolated``.
     operations : sequence of Operation
@@ -84,7 +84,7 @@ class Traffic:
     >>> system = topo.load("dgx-h100*4")
     >>> plan = SimpleNamespace(tp=8, cp=1, dp=4, pp=1, ep=1)
     >>> env = simpy.Environment()
-    >>> traffic = Traffic(env, system, place(plan, system.fabric))
+    >>> traffic = Traffic(env, system, place(plan, system.fabric), "ideal")
     >>> done = traffic.start(Operation("dp", "all-reduce", 1e9))
     >>> round(env.run(until=done) * 1e3, 1)
     30.0
@@ -95,7 +95,7 @@ class Traffic:
         env: simpy.Environment,
         system: System,
         placement: Placement,
-        ccl: Choose | None = None,
+        ccl: str | CCL | None = None,
         contention: str = "full",
         operations: Sequence[Operation] = (),
     ) -> None:
@@ -104,10 +104,11 @@ class Traffic:
                 f"contention {contention!r} is unknown",
                 nearest(contention, CONTENTIONS) or f"one of {', '.join(CONTENTIONS)}",
             )
-        self.env, self.system, self.placement, self.contention = env, system, placement, contention
-        self.fabric: Fabric = system.fabric
-        self.choose: Choose = ccl or choose
-        self.symmetry = Symmetry(placement)
+        self.env, self.system, self.contention = env, system, contention
+        binding = bind(system, ccl)
+        self.fabric, self.choose, self.library = binding.fabric, binding.choose, binding.library
+        self.placement = replace(placement, fabric=self.fabric)
+        self.symmetry = Symmetry(self.placement)
         self.operations: list[Operation] = []
         self._compiled: Compilation | None = None
         self._alone: dict[Operation, Compilation] = {}
@@ -194,7 +195,7 @@ class Traffic:
     def algorithm(self, operation: Operation) -> str:
         """What the groups go by, for people."""
         chosen = self._of(operation).layouts[operation].chosen
-        return " / ".join(dict.fromkeys(c.schedule.algorithm for c in chosen))
+        return " / ".join(dict.fromkeys(c.algorithm for c in chosen))
 
     def link_bytes(self) -> FloatArray:
         """Bytes that each link of the fabric has been given to carry so far [links]."""

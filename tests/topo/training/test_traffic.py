@@ -46,7 +46,7 @@ def laid(system: str, plan: Degrees, placement: str | None = None) -> tuple[Syst
 def ends(system: System, placement: Placement, starts: Sequence[Start], **options: Any) -> list[float]:
     """When each of some operations ends."""
     env = simpy.Environment()
-    traffic = Traffic(env, system, placement, operations=[op for _, op, _ in starts], **options)
+    traffic = Traffic(env, system, placement, "ideal", operations=[op for _, op, _ in starts], **options)
     found = [0.0] * len(starts)
 
     def one(
@@ -66,7 +66,7 @@ def naive_ends(system: System, placement: Placement, starts: Sequence[Start]) ->
     """The same, every group by itself, in the naive engine."""
     symmetry = Symmetry(placement)
     layouts = lay_out(
-        symmetry, [op for _, op, _ in starts], Traffic(simpy.Environment(), system, placement).choose
+        symmetry, [op for _, op, _ in starts], Traffic(simpy.Environment(), system, placement, "ideal").choose
     )
     found: list[list[naive.NaiveJob]] = []
     for at, op, stage in starts:
@@ -164,7 +164,7 @@ def test_isolated_is_never_slower(
 def test_folded_is_unfolded(name: str, plan: Degrees, placement: str | None, starts: list[Start]) -> None:
     """All groups compiled one by one and run as one program take the time that the folded one takes."""
     system, where = laid(name, plan, placement)
-    traffic = Traffic(simpy.Environment(), system, where, operations=[op for _, op, _ in starts])
+    traffic = Traffic(simpy.Environment(), system, where, "ideal", operations=[op for _, op, _ in starts])
     for _, op, stage in starts:
         if stage is not None:
             continue
@@ -182,7 +182,7 @@ def test_folded_is_unfolded(name: str, plan: Degrees, placement: str | None, sta
 def test_links_carry_every_byte(name: str, plan: Degrees, placement: str | None, starts: list[Start]) -> None:
     system, where = laid(name, plan, placement)
     env = simpy.Environment()
-    traffic = Traffic(env, system, where, operations=[op for _, op, _ in starts])
+    traffic = Traffic(env, system, where, "ideal", operations=[op for _, op, _ in starts])
     expected = np.zeros(system.fabric.links)
     for _, op, stage in starts:
         if stage is not None:
@@ -199,7 +199,7 @@ def test_sends_along_the_pipeline_carry_their_bytes_once() -> None:
     system, where = laid("dgx-h100*4", Degrees(tp=8, pp=4))
     env = simpy.Environment()
     op = Operation("pp", "send-recv", 1e6)
-    traffic = Traffic(env, system, where, operations=[op])
+    traffic = Traffic(env, system, where, "ideal", operations=[op])
     env.run(until=traffic.start(op, 1))
     fabric = system.fabric
     into = np.isin(fabric.target, fabric.accelerators[16:24])
@@ -218,8 +218,8 @@ def test_relabelling_equal_ranks_changes_nothing() -> None:
     op = Operation("dp", "all-reduce", 1e6)
     times = set()
     for seed in range(3):
-        order = np.random.default_rng(seed).permutation(8)
-        traffic = Traffic(simpy.Environment(), system, renamed(system.fabric, order), operations=[op])
+        where = renamed(system.fabric, np.random.default_rng(seed).permutation(8))
+        traffic = Traffic(simpy.Environment(), system, where, "ideal", operations=[op])
         times.add(round(traffic.seconds(op) * 1e12))
     assert len(times) == 1
 
@@ -245,7 +245,7 @@ def test_many_starts_of_the_same_operation() -> None:
 def test_a_large_cluster_folds_to_a_handful_of_rows() -> None:
     system, where = laid("dgx-h100*512", Degrees(tp=8, dp=128, pp=4))
     ops = [Operation("dp", "reduce-scatter", 1e9), Operation("tp", "all-gather", 1e8)]
-    found = Traffic(simpy.Environment(), system, where, operations=ops)._whole()
+    found = Traffic(simpy.Environment(), system, where, "ideal", operations=ops)._whole()
     assert max(program.rows for program in found.programs.values()) <= 64
 
 
@@ -254,7 +254,7 @@ def test_refusals() -> None:
     env = simpy.Environment()
     with pytest.raises(NetworkError, match="contention 'fully' is unknown; did you mean 'full'"):
         Traffic(env, system, where, contention="fully")
-    traffic = Traffic(env, system, where, operations=[Operation("tp", "all-gather", 1e6)])
+    traffic = Traffic(env, system, where, "ideal", operations=[Operation("tp", "all-gather", 1e6)])
     with pytest.raises(NetworkError, match="groups of one rank"):
         traffic.seconds(Operation("cp", "all-gather", 1e6))
     with pytest.raises(NetworkError, match="stage 3 of 1"):
@@ -267,3 +267,21 @@ def test_refusals() -> None:
         Operation("tp", "all-gather", 0.0)
     with pytest.raises(CollectiveError, match="skew"):
         Operation("tp", "all-gather", 1.0, skew=2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [
+        ("dgx-h100", "all-reduce"),
+        ("dgx-h100", "all-gather"),
+        ("dgx-h100*4", "reduce-scatter"),
+        ("tpu-v4:2x2x2", "all-gather"),
+    ],
+)
+def test_one_group_alone_takes_what_the_library_takes(name: str, operation: str) -> None:
+    """A single group that is the whole system is an ordinary collective."""
+    system = topo.load(name)
+    where = place(Degrees(dp=system.accelerators), system.fabric)
+    traffic = Traffic(simpy.Environment(), system, where)
+    expected = topo.simulate(system, operation, 64e6).time_s
+    assert traffic.seconds(Operation("dp", operation, 64e6)) == pytest.approx(expected, rel=1e-9)
