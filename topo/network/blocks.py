@@ -36,7 +36,7 @@ def by_blocks(
         of the batches counted one after the other before spelling out.
     """
     block = symmetric_block(fabric)
-    if block is None or not all(_plain(batch) for batch in schedule.batches):
+    if block is None or not has_blocks(schedule, fabric):
         return None
     found = block_orbits(fabric, block)
     assert found is not None, "symmetric_block() asked before"
@@ -51,8 +51,6 @@ def by_blocks(
         parts.append(part[0])
         origins.append(part[1] + before)
         before += len(batch)
-    if sum(len(part) for part in parts) > MOST_ROWS:
-        return None
     together = find_routes(
         fabric,
         np.concatenate([part.source for part in parts]),
@@ -79,6 +77,8 @@ def has_blocks(schedule: Schedule, fabric: Fabric) -> bool:
     """Whether :func:`by_blocks` applies, as far as a glance tells."""
     block = symmetric_block(fabric)
     if block is None or not all(_plain(batch) for batch in schedule.batches):
+        return False
+    if sum(len(batch) * batch.copies for batch in schedule.batches) > MOST_ROWS * (fabric.ranks // block):
         return False
     return all(
         (batch.grid is not None and _turns(batch.grid, block)) or _seems_invariant(batch, fabric.ranks, block)
