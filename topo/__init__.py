@@ -89,7 +89,7 @@ def simulate(
     algorithm : str
         A registered name, or ``auto``: simulate those that fit and take the fastest.
     ccl : str, optional
-        Communication library; ``ideal`` by default.
+        Communication library, or its file; the system's own by default (``ideal`` for bare topologies).
     ranks : int or sequence of int, optional
         The first so many accelerators, or those named; all by default.
     chunks : int, optional

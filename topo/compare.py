@@ -28,7 +28,10 @@ FEW_RUNS = 24
 
 @dataclass(frozen=True)
 class Settings:
-    """What every run of a comparison has in common; as in :func:`topo.simulate.simulate`."""
+    """What every run of a comparison has in common; as in :func:`topo.simulate.simulate`.
+
+    Without ``ccl`` every system goes by its own communication library.
+    """
 
     algorithm: str = "auto"
     ccl: str | None = None
@@ -238,7 +241,7 @@ def compare(
         exact = dict(
             zip(
                 searched,
-                runner(_bisect, [_search(results, change, names) for change in searched]),
+                runner(_bisect, [_search(results, change, names, settings) for change in searched]),
                 strict=True,
             )
         )
@@ -268,8 +271,8 @@ def compare(
 # ------------------------------------------------------------------------------------------------- running
 
 Task = tuple[Any, ...]
-Recipe = tuple[str, int]
-"""An algorithm and its number of chunks."""
+Recipe = tuple[str, int | None]
+"""An algorithm and its number of chunks; None leaves both to the library."""
 Rival = tuple[int, tuple[Recipe, ...]]
 """Number of a system, and what it may run."""
 
@@ -415,12 +418,15 @@ def _changes(
                 yield _Change(operation, a, b, low, high, between, fastest)
 
 
-def _search(results: Sequence[Result], change: _Change, names: Sequence[str]) -> Task:
-    """The task of finding a crossover: both rivals with their best algorithms at the two ends."""
+def _search(results: Sequence[Result], change: _Change, names: Sequence[str], settings: Settings) -> Task:
+    """The task of finding a crossover: both rivals with their best algorithms at the two ends.
+
+    A communication library chooses again at every size.
+    """
 
     def rival(name: str) -> Rival:
         recipes = [
-            (r.algorithm, r.chunks)
+            (r.algorithm, r.chunks) if r.ccl == "ideal" else (settings.algorithm, None)
             for r in results
             if (r.system, r.operation) == (name, change.operation) and r.bytes in (change.low, change.high)
         ]

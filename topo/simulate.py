@@ -1,7 +1,7 @@
 """A System, a Collective and a size in; a Result out.
 
-With :mod:`topo.choose`, which finds the fastest algorithm, the one place where algorithms, network and bounds
-meet.
+With :mod:`topo.choose`, which finds the fastest algorithm, and :mod:`topo.library`, which runs what a communication
+library would, the one place where algorithms, network and bounds meet.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import numpy as np
 
 from topo.algorithms import Site
 from topo.bounds import Bound, lower_bound
+from topo.ccl import CCL
 from topo.choose import History, Options, Run, compiled, fastest, named, timed
 from topo.collective import Collective
 from topo.errors import CollectiveError, InternalError, NetworkError, nearest
 from topo.fabric import Fabric, IntArray
+from topo.library import library_of, library_run
 from topo.network.program import compile_program
-from topo.network.solver import run_alone
+from topo.prepared import uncontended
 from topo.results import Result
 from topo.schedule import Schedule
 from topo.system import System
 
 ENGINES = ("fluid", "packet")
-LIBRARIES = ("ideal",)
 BELOW_BOUND = 1e-9
 """Relative rounding that a time may lie below its bound."""
 
@@ -72,13 +73,13 @@ def run_schedule(
 
 
 def _time_split(run: Run) -> tuple[float, float, float]:
-    """Latency, serialisation and contention of a run; they add up to its time.
+    """Latency, serialisation and contention of a run; they add up to its time, a library's launch being latency.
 
     Latency is the time of the same schedule with next to no bytes; serialisation what the bytes add when every
     transfer has its links for itself; contention the rest.
     """
-    alone = run_alone(run.prepared.folded.program, sharing=False)[0].finish
-    latency, alone = min(run.prepared.latency, run.seconds), min(alone, run.seconds)
+    alone = run.launch + uncontended(run.prepared.folded.program)
+    latency, alone = min(run.launch + run.prepared.latency, run.seconds), min(alone, run.seconds)
     return latency, max(alone - latency, 0.0), run.seconds - max(alone, latency)
 
 
@@ -103,7 +104,7 @@ def simulate(
     collective: Collective,
     *,
     algorithm: str = "auto",
-    ccl: str | None = None,
+    ccl: str | CCL | None = None,
     engine: str = "fluid",
     ranks: IntArray | None = None,
     chunks: int | str | None = None,
@@ -120,9 +121,11 @@ def simulate(
     system : System
     collective : Collective
     algorithm : str
-        A registered name, or ``auto``: simulate those that fit and take the fastest.
-    ccl : str, optional
-        Communication library; ``ideal`` by default.
+        A registered name; or ``auto``: simulate those that fit and take the fastest, or leave the choice to the
+        library.
+    ccl : str or CCL, optional
+        Communication library: a name, a file, or one loaded; the system's own by default, and ``ideal`` for the
+        packet engine.
     engine : str
         ``fluid``; or ``packet``: the same algorithm, chosen by the fluid engine, packet by packet.
     ranks : int array, optional
@@ -155,9 +158,7 @@ def simulate(
         )
     if engine != "packet" and (packet is not None or buffers is not None):
         raise NetworkError(f"the {engine} engine has neither packets nor buffers", "add the packet engine")
-    library = ccl or "ideal"
-    if library not in LIBRARIES:
-        raise NetworkError(f"library {library!r} is unknown", f"one of {', '.join(LIBRARIES)}")
+    library = library_of(system, ccl, engine)
     fabric = system.fabric
     site = Site(fabric, group_of(fabric, None) if ranks is None else ranks)
     if collective.ranks != len(site.ranks):
@@ -168,7 +169,9 @@ def simulate(
     if isinstance(chunks, str) and chunks != "best":
         raise CollectiveError(f"chunks {chunks!r} is no number", "give a whole number, or best")
     number = chunks if isinstance(chunks, int) else None
-    if algorithm == "auto":
+    if not library.ideal:
+        run = library_run(library, system, collective, site, options, algorithm, chunks)
+    elif algorithm == "auto":
         run = fastest(collective, site, options, bound, number, history)
     else:
         run = named(algorithm, collective, site, options, 1 if chunks is None else number)
@@ -188,7 +191,7 @@ def simulate(
         algorithm=run.prepared.algorithm.name,
         detail=run.prepared.schedule.detail,
         chunks=run.prepared.chunks,
-        ccl=library,
+        ccl=library.name,
         engine=engine,
         switching=options.switching,
         barrier=options.barrier,

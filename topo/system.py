@@ -191,7 +191,7 @@ class System:
     chip : Chip or None
         What each accelerator is; None for a bare topology.
     library : str
-        Communication library model: ``ideal``, ``nccl``, ``rccl``, ``xla``, ``neuron``, ``hccl``.
+        Communication library by which its collectives run, one of :func:`topo.ccl.names`.
     power_w : float or None
         Watts of all of it.
     price_usd : float or None

@@ -52,7 +52,7 @@ Examples:
     metavar="NAMES",
     help="Compare algorithms, not systems: all, or names with commas between.",
 )
-@click.option("--ccl", metavar="NAME", help="Communication library for all.  [default: ideal]")
+@click.option("--ccl", metavar="NAME", help="Communication library for all.  [default: each system's own]")
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="DIR", help=f"Folder for files.  [default: {OUTPUT}]"
 )

@@ -27,7 +27,9 @@ Examples:
     help="See 'topo list algorithms'; or a .xml file.",
 )
 @click.option(
-    "--ccl", metavar="NAME", help="Communication library; ideal adds nothing to the fabric.  [default: ideal]"
+    "--ccl",
+    metavar="NAME",
+    help="Communication library, or its file; ideal adds nothing to the fabric.  [default: the system's own]",
 )
 @click.option("--ranks", metavar="RANKS", help="8 (the first eight) or 0,1,4-7.  [default: all]")
 @click.option(
@@ -80,7 +82,8 @@ def command(
     """Simulate OPERATION on a system and say what limits it.
 
     OPERATION is all-reduce, all-gather, reduce-scatter, all-to-all, broadcast, reduce, send-recv or barrier.
-    Without --algorithm all that fit are tried and the fastest is reported by name.
+    Without --algorithm the system's communication library chooses; with --ccl ideal, as on bare topologies, all that
+    fit are tried and the fastest is reported by name.
     """
     import topo
 

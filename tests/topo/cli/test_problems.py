@@ -53,7 +53,7 @@ RUN = ("run", "all-reduce", "--size", "1MB", "--on")
         ((*RUN, "ring:4", "--ranks", ","), "0,1,4-7"),
         ((*RUN, "ring:4", "--root", "4"), "0 to 3"),
         ((*RUN, "ring:4", "--engine", "liquid"), "fluid"),
-        ((*RUN, "ring:4", "--ccl", "ncl"), "ideal"),
+        ((*RUN, "ring:4", "--ccl", "ncl"), "'nccl'"),
         ((*RUN, "ring:4", "--switching", "circuit"), "cut-through"),
         ((*RUN, "ring:4", "--routing", "shortets"), "shortest"),
         (("run", "all-reduse", "--on", "ring:4", "--size", "1MB"), "'all-reduce'"),

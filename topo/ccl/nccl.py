@@ -1,0 +1,196 @@
+"""Calls of NCCL: the rule of choice, then channels, chunks and protocol of the schedule chosen.
+
+Sources: NVIDIA NCCL, src/enqueue.cc (channels, chunk sizes, sends), src/graph/tuning.cc (choice), src/device
+(protocols).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from topo.ccl.call import Call, Terms
+from topo.ccl.model import CCL, LinkClass
+from topo.ccl.place import Place
+from topo.ccl.tuner import Choice, Communicator, choices, nvls_chunk
+from topo.collective import Collective
+from topo.errors import AlgorithmError
+
+WIRE = {"LL": 2.0, "LL128": 128 / 120, "Simple": 1.0}
+"""Bytes on the wire for one byte of payload: flags take half of an LL line, 8 of 128 bytes in LL128."""
+MOST_CHUNKS = 64
+"""Pieces simulated; more are merged, their idle time added up."""
+ALGORITHMS = ("ring", "tree", "nvls", "nvls-tree", "pat")
+SEND_LL = 16384
+"""Bytes up to which sends take protocol LL (NCCL_P2P_LL_THRESHOLD)."""
+SEND_PART = 32 << 20
+"""Bytes of a send that one channel takes before more channels share it (enqueue.cc)."""
+SEND_CHANNELS = (2, 16)
+"""Fewest and most channels of one send."""
+
+
+def call(ccl: CCL, collective: Collective, place: Place, algorithm: str = "auto") -> Call:
+    """How NCCL would carry out a collective.
+
+    Parameters
+    ----------
+    algorithm : str
+        One of :data:`ALGORITHMS` instead of the library's own choice.
+
+    Raises
+    ------
+    AlgorithmError
+        The library does not offer that algorithm there.
+    """
+    operation = collective.operation
+    if operation in ("all-to-all", "send-recv"):
+        return _send(ccl, collective, place)
+    if operation in ("broadcast", "reduce"):
+        return _chain(ccl, collective, place)
+    if operation == "barrier":
+        # NCCL has none: programs all-reduce one element.
+        return _built(ccl, collective, place, Choice("ring", "LL", 0.0))
+    offered = choices(ccl.tuner, operation, collective.bytes, communicator(ccl, place))
+    if algorithm != "auto":
+        offered = [choice for choice in offered if choice.algorithm == algorithm]
+    if place.nodes == 1:
+        # Its tree inside one domain is a chain; no table ever prefers it there.
+        offered = [choice for choice in offered if choice.algorithm != "tree"] or offered
+    if not offered:
+        raise AlgorithmError(
+            f"{ccl.name} does not offer {algorithm} for {operation} among these {place.ranks} ranks",
+            f"it has {', '.join(ALGORITHMS)}",
+        )
+    return _built(ccl, collective, place, offered[0])
+
+
+def communicator(ccl: CCL, place: Place) -> Communicator:
+    """What the rule of choice looks at."""
+    inside = place.links.inside
+    return Communicator(
+        ranks=place.ranks,
+        nodes=place.nodes,
+        generation=inside.generation or "volta",
+        bandwidth=place.port * inside.tuner_share,
+        net_bandwidth=place.nic * place.per_node * float(_table(ccl.tuner, "net_share")),
+        channels=inside.channels,
+        nvls_channels=inside.nvls_channels,
+        nvls=place.switched,
+        nvlink=bool(inside.generation),
+    )
+
+
+def _table(tuner: Mapping[str, Any], key: str) -> Any:
+    return tuner[key]
+
+
+def _built(ccl: CCL, collective: Collective, place: Place, choice: Choice) -> Call:
+    if choice.algorithm in ("nvls", "nvls-tree"):
+        return _in_switch(ccl, collective, place, choice)
+    terms = protocol_terms(place, choice.protocol)
+    chunks = 1
+    schedule = {"ring": _ring(place), "tree": _tree(place), "pat": "pat"}[choice.algorithm]
+    if choice.algorithm == "tree":
+        chunks = _tree_chunks(collective, place, choice.protocol)
+    launch = ccl.get("launch") + place.links.inside.get("launch")
+    return Call(
+        choice.algorithm, schedule, choice.protocol, place.links.inside.channels, chunks, launch, terms
+    )
+
+
+def protocol_terms(place: Place, protocol: str) -> Terms:
+    """What a protocol does to transfers inside and between domains."""
+    inside, between = place.links.inside, place.links.between
+    return Terms(
+        step=(inside.get(f"step_{protocol}"), between.get(f"step_{protocol}")),
+        factor=(factor(inside, protocol, place.port), factor(between, protocol, place.nic)),
+        extra=(0.0, between.get("gap") * place.nic * between.get("reach", 1.0)),
+    )
+
+
+def factor(links: LinkClass, protocol: str, port: float) -> float:
+    """Bytes on the wire for one byte of payload, in terms of a link at its full reach."""
+    most = links.get(f"rate_{protocol}")
+    slowed = port * links.get("reach", 1.0) / most if most else 1.0
+    return max(WIRE[protocol], slowed)
+
+
+def _ring(place: Place) -> str:
+    if place.nodes == 1 or not place.even or place.per_node == 1:
+        return "ring"
+    return "multi-rail-ring"
+
+
+def _tree(place: Place) -> str:
+    if place.nodes > 1 and place.even and place.per_node > 1:
+        return "hierarchical:inside=ring,across=tree"
+    return "double-binary-tree"
+
+
+def _tree_chunks(collective: Collective, place: Place, protocol: str) -> int:
+    """Pieces of a tree's pipeline: slots of a channel's buffer, as far as the data fills them."""
+    slot = {"LL": 16384, "LL128": 76800, "Simple": 131072}[protocol]
+    lanes = place.links.inside.channels
+    return max(1, min(8, round(collective.bytes / (lanes * slot))))
+
+
+def _in_switch(ccl: CCL, collective: Collective, place: Place, choice: Choice) -> Call:
+    inside = place.links.inside
+    heads = min(int(place.per_node), int(_table(ccl.tuner, "nvls_heads")))
+    lanes = inside.nvls_channels * heads
+    most = 65536.0 if choice.algorithm == "nvls-tree" and place.nodes >= 4 else math.inf
+    chunk = nvls_chunk(ccl.tuner, collective.bytes, lanes, most)
+    loops = max(1, math.ceil(collective.bytes / (lanes * chunk)))
+    chunks = min(loops, MOST_CHUNKS)
+    both = collective.operation == "all-reduce"
+    reach = inside.get("reach", 1.0)
+    share = inside.get("nvls_reach" if both else "nvls_reach_single", reach)
+    idle = inside.get("nvls_gap") * loops / chunks
+    terms = protocol_terms(place, "Simple")
+    terms = Terms(
+        step=terms.step,
+        factor=terms.factor,
+        extra=terms.extra,
+        switch_factor=reach / share,
+        switch_extra=idle * place.port * reach / place.per_node,
+    )
+    schedule = "nvls" if place.nodes == 1 else "hierarchical:inside=nvls,across=tree"
+    launch = ccl.get("launch") + inside.get("launch") + inside.get("nvls_step")
+    return Call(choice.algorithm, schedule, "Simple", inside.nvls_channels, chunks, launch, terms)
+
+
+def _send(ccl: CCL, collective: Collective, place: Place) -> Call:
+    """Sends and receives: few channels a peer until a send is large, and a reach of their own."""
+    inside, between = place.links.inside, place.links.between
+    peers = place.ranks - 1 if collective.operation == "all-to-all" else 1
+    size = collective.bytes / (place.ranks if collective.operation == "all-to-all" else 1)
+    protocol = "LL" if size <= SEND_LL else "Simple"
+    channels, most = SEND_CHANNELS
+    while size / channels > SEND_PART and channels <= most // 2:
+        channels *= 2
+    plain = protocol_terms(place, protocol)
+    slow = list(plain.factor)
+    for tier, links in enumerate((inside, between)):
+        reach = links.get("reach", 1.0)
+        slow[tier] = max(slow[tier], reach / links.get("p2p_reach", reach))
+    if inside.has("channel_rate"):
+        rate = channels * min(peers, inside.channels // channels) * inside.get("channel_rate")
+        slow[0] = max(slow[0], place.port * inside.get("reach", 1.0) / rate)
+    terms = Terms(plain.step, (slow[0], slow[1]), plain.extra)
+    launch = ccl.get("launch") + inside.get("launch") + inside.get("send_launch")
+    if place.nodes > 1:
+        launch += between.get("send_launch")
+    return Call("sends", "direct", protocol, channels, 1, launch, terms)
+
+
+def _chain(ccl: CCL, collective: Collective, place: Place) -> Call:
+    """Broadcast and reduce run along the ring in pieces."""
+    best = choices(ccl.tuner, collective.operation, collective.bytes, communicator(ccl, place))[0]
+    inside = place.links.inside
+    slot = {"LL": 16384, "LL128": 76800, "Simple": 524288}[best.protocol]
+    chunks = max(1, min(MOST_CHUNKS, round(collective.bytes / (inside.channels * slot))))
+    launch = ccl.get("launch") + inside.get("launch")
+    terms = protocol_terms(place, best.protocol)
+    schedule = "chain" if place.nodes == 1 or not place.even or place.per_node == 1 else "hierarchical"
+    return Call("ring", schedule, best.protocol, inside.channels, chunks, launch, terms)

@@ -1,0 +1,113 @@
+"""Where a call runs: the group's domains, the links of its accelerators, and their technologies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from topo.algorithms import Site
+from topo.algorithms.invariance import members_by_domain
+from topo.algorithms.nvls import joined_by_switch
+from topo.ccl.model import CCL, LinkClass
+from topo.fabric import Fabric
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """The technologies of a system's links.
+
+    Parameters
+    ----------
+    inside : LinkClass
+        Inside a scale-up domain.
+    between : LinkClass
+        Between domains.
+    """
+
+    inside: LinkClass
+    between: LinkClass
+
+
+def links_of(ccl: CCL, fabric: Fabric, scale_up: str, scale_out: str) -> Links:
+    """The technologies that a system's descriptions of its links name.
+
+    Parameters
+    ----------
+    scale_up, scale_out : str
+        As in :class:`topo.system.ScaleUp` and :class:`topo.system.ScaleOut`; empty where there is none.
+    """
+    rate = nic_bandwidth(fabric)
+    return Links(
+        ccl.technology(scale_up, "scale-up"),
+        ccl.technology(scale_out, "scale-out", rate if scale_out else 0.0),
+    )
+
+
+def nic_bandwidth(fabric: Fabric) -> float:
+    """Bytes/s that the first accelerator can send out of its domain; 0 where there is no way out."""
+    first = (fabric.source == fabric.accelerators[0]) & fabric.scale_out
+    return float(fabric.bandwidth[first].sum())
+
+
+def port_bandwidth(fabric: Fabric) -> float:
+    """Bytes/s that the first accelerator can send inside its domain."""
+    first = (fabric.source == fabric.accelerators[0]) & ~fabric.scale_out
+    return float(fabric.bandwidth[first].sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A group on a fabric, as a library looks at it.
+
+    Parameters
+    ----------
+    site : Site
+    links : Links
+    nodes : int
+        Scale-up domains that the group lies in.
+    even : bool
+        Whether every domain holds as many of the group's ranks.
+    port, nic : float
+        Bytes/s of one accelerator inside and out of its domain, raw.
+    switched : bool
+        Whether the switch inside a domain can add and copy for the group.
+    """
+
+    site: Site
+    links: Links
+    nodes: int
+    even: bool
+    port: float
+    nic: float
+    switched: bool
+
+    @property
+    def ranks(self) -> int:
+        """Ranks of the group."""
+        return len(self.site.ranks)
+
+    @property
+    def per_node(self) -> float:
+        """Ranks in one domain."""
+        return self.ranks / self.nodes
+
+
+def place_of(site: Site, links: Links) -> Place:
+    """What a library needs to know of a group; remembered with the fabric."""
+    key = ("ccl place", site.ranks.tobytes(), links.inside.name, links.between.name)
+    known: tuple[int, bool, float, float, bool] | None = site.fabric.cache.get(key)
+    if known is None:
+        known = _facts(site)
+        site.fabric.cache[key] = known
+    return Place(site, links, *known)
+
+
+def _facts(site: Site) -> tuple[int, bool, float, float, bool]:
+    domains, counts = np.unique(site.domain, return_counts=True)
+    nodes = len(domains)
+    members = members_by_domain(site)
+    first = np.arange(len(site.ranks)) if nodes == 1 else np.flatnonzero(site.domain == domains[0])
+    switched = len(first) > 1 and not joined_by_switch(site, first, True, True)
+    even = nodes == 1 or members is not None or counts.max() == 1
+    return nodes, even, port_bandwidth(site.fabric), nic_bandwidth(site.fabric), switched

@@ -1,0 +1,103 @@
+"""Directed rings that share no link, as RCCL builds its channels on directly wired machines.
+
+A full mesh of n accelerators splits into n - 1 directed Hamiltonian rings, except for n = 4 and n = 6 (Tillson, "A
+Hamiltonian decomposition of K*2m, 2m >= 8", 1980).  R rings of bandwidth B each: all-reduce
+2 (n-1) (a + S/(n R B)).  Source of the use: ROCm rccl, src/graph/rome_models.cc (models 79 and 84).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from topo.algorithms import Site
+from topo.algorithms.ring import GATHERING, REDUCING, Rings
+from topo.collective import Collective, cut
+from topo.fabric import BoolArray, IntArray
+from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
+
+MOST_TRIES = 200_000
+"""Steps of the search; groups of up to nine ranks need far fewer."""
+MOST_RANKS = 16
+
+
+def direct_links(site: Site) -> BoolArray:
+    """Which ranks of the group have a link of their own to which [ranks, ranks]."""
+    fabric, count = site.fabric, len(site.ranks)
+    nodes = fabric.accelerators[site.ranks]
+    pair = fabric.links_between(np.repeat(nodes, count), np.tile(nodes, count))
+    return (pair >= 0).reshape(count, count)
+
+
+def directed_rings(linked: BoolArray) -> list[IntArray]:
+    """As many link-disjoint directed rings through all ranks as a search finds, each as an order of ranks."""
+    search = _Search(linked.copy())
+    search.next_ring()
+    return [np.asarray(ring, dtype=np.int64) for ring in search.best]
+
+
+class _Search:
+    """Rings one after the other, each by the links that are left, with steps back."""
+
+    def __init__(self, free: BoolArray) -> None:
+        self.free = free
+        self.most = int(min(free.sum(axis=0).min(), free.sum(axis=1).min()))
+        self.rings: list[list[int]] = []
+        self.best: list[list[int]] = []
+        self.tries = 0
+
+    def next_ring(self) -> bool:
+        """Whether the rings so far can be completed to the most there could be."""
+        if len(self.rings) > len(self.best):
+            self.best = [list(ring) for ring in self.rings]
+        if len(self.best) == self.most or self.tries > MOST_TRIES:
+            return True
+        return self._onward([0], {0})
+
+    def _onward(self, path: list[int], used: set[int]) -> bool:
+        self.tries += 1
+        here = path[-1]
+        if len(path) == len(self.free):
+            return self._closed(path)
+        options = [int(w) for w in np.flatnonzero(self.free[here]) if int(w) not in used]
+        for there in sorted(options, key=lambda w: int(self.free[:, w].sum())):
+            self.free[here, there] = False
+            if self._onward([*path, there], used | {there}):
+                return True
+            self.free[here, there] = True
+            if len(path) == 1:
+                # Which link of the first rank comes next makes no difference: all have to be used.
+                break
+        return False
+
+    def _closed(self, path: list[int]) -> bool:
+        if not self.free[path[-1], 0]:
+            return False
+        self.free[path[-1], 0] = False
+        self.rings.append(path)
+        if self.next_ring():
+            return True
+        self.rings.pop()
+        self.free[path[-1], 0] = True
+        return False
+
+
+def rings_schedule(collective: Collective, orders: list[IntArray], name: str = "rings") -> Schedule:
+    """Rings in the given orders at once, each with its share of the data."""
+    parts = len(orders)
+    builder = ScheduleBuilder(collective, name, partial(cut, collective, parts), f"{parts} rings")
+    share = collective.bytes / (collective.ranks * parts)
+    for part, order in enumerate(orders):
+        rings = Rings(order, np.roll(order, -1), np.arange(len(order)), len(order))
+        chunks = partial(_chunks, order, parts, part)
+        before: tuple[int, ...] = ()
+        if collective.operation in REDUCING:
+            before = (rings.reduce_scatter(builder, share, chunks),)
+        if collective.operation in GATHERING:
+            rings.all_gather(builder, share, chunks, before)
+    return builder.build()
+
+
+def _chunks(order: IntArray, parts: int, part: int, shares: IntArray) -> Table:
+    return one_each(order[shares] * parts + part)
