@@ -55,11 +55,17 @@ def nvl36x2(
     rate, delay = checks.bandwidth(bandwidth), checks.latency(latency)
     graph = nx.DiGraph(name=f"nvl{gpus}x{racks}")
     width, height = float(gpus), max(2.0, gpus / 6)
+    # Two racks face each other, switches between them; more stand side by side.
+    facing = racks == 2
+    left_of = [0.0 if facing else rack * width * 1.1 for rack in range(racks)]
+    level = [(3 * height, 2 * height) if facing and rack else (0.0, height) for rack in range(racks)]
     for rack in range(racks):
-        for i, position in enumerate(row(gpus, 0.0, rack * width * 1.1, (rack * 1.1 + 1) * width)):
+        left = left_of[rack]
+        for i, position in enumerate(row(gpus, level[rack][0], left, left + width)):
             accelerator(graph, f"r{rack}.gpu{i}", position)
     for rack in range(racks):
-        for p, position in enumerate(row(planes, height, rack * width * 1.1, (rack * 1.1 + 1) * width)):
+        left = left_of[rack]
+        for p, position in enumerate(row(planes, level[rack][1], left, left + width)):
             switch(graph, f"r{rack}.nvswitch{p}", position, multicast, reduce, one_pass=False)
         for i in range(gpus):
             for p in range(planes):

@@ -57,16 +57,23 @@ def trn3(
     rate, delay = checks.bandwidth(bandwidth), checks.latency(latency)
     graph = nx.DiGraph(name=f"trn3:{sleds * chips}")
     per_rack = sleds // racks
-    # A rack is a column of sleds, a sled a row of chips; switches stand beside what they join.
+    # A rack is a column of sleds, a sled a row of chips; two racks face each other, their switches outside.  Rows
+    # lean, so that cables to the other rack do not lie on each other.
+    pitch = 2.0 if per_rack <= 8 else 1.3
+    width = chips + 2.0
+
+    def facing(rack: int, x: float) -> float:
+        return x if rack == 0 else 2 * width + 2.0 - x
+
     for s in range(sleds):
-        left, y = (s // per_rack) * (chips + 6.0), -2.0 * (s % per_rack)
+        rack, y = s // per_rack, -pitch * (s % per_rack)
         for j in range(chips):
-            accelerator(graph, f"s{s}.chip{j}", (left + j, y))
+            accelerator(graph, f"s{s}.chip{j}", (facing(rack, 2.0 + j), y + 0.09 * pitch * j))
     for s in range(sleds):
-        left, y = (s // per_rack) * (chips + 6.0), -2.0 * (s % per_rack)
-        switch(graph, f"s{s}.switch", (left + chips / 2 - 0.5, y - 0.9))
+        rack, y = s // per_rack, -pitch * (s % per_rack)
+        switch(graph, f"s{s}.switch", (facing(rack, chips / 2 + 1.5), y - 0.42 * pitch))
     for r in range(racks):
-        switch(graph, f"rack{r}", (r * (chips + 6.0) + chips + 1.0, -per_rack + 1.0))
+        switch(graph, f"rack{r}", (facing(r, 0.0), -pitch * (per_rack - 1) / 2))
     for s in range(sleds):
         for j in range(chips):
             cable(graph, f"s{s}.chip{j}", f"s{s}.switch", rate, delay, low)

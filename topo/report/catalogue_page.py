@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from topo.describe import describe
+from topo.report.layout import lay_out
 from topo.report.system import counted_words
 from topo.report.thumbnail import thumbnail
 from topo.system import System
@@ -60,7 +61,8 @@ def write_page(machines: Iterable[Entry], topologies: Sequence[Entry], folder: P
         "Written by `make catalogue-page`; numbers come from `topologies/systems/*.yaml`, where each has its source.",
         "`topo show NAME` lists the sources of a system, and says which values are estimated.",
         "All bandwidths are of one accelerator in one direction unless said otherwise.  In the pictures a circle is",
-        "an accelerator, a square a switch; grey is the most frequent kind of link.",
+        "an accelerator, a square a switch; solid grey is the most frequent kind of link, colours and dashes the",
+        "others; a dotted line stands for more of the same.",
         "",
         "## Systems",
         "",
@@ -79,6 +81,7 @@ def write_page(machines: Iterable[Entry], topologies: Sequence[Entry], folder: P
 
 def _section(entry: Entry) -> list[str]:
     facts = describe(entry.system)
+    part = lay_out(entry.system.fabric).note
     words = (("accelerators", "accelerator"), ("switches", "switch"), ("cables", "cable"))
     rows = [", ".join(counted_words(facts[key], word) for key, word in words if facts[key])]
     said = facts["advertised"]
@@ -106,6 +109,7 @@ def _section(entry: Entry) -> list[str]:
         "",
         f"![{entry.name}]({(IMAGES / entry.name).as_posix()}.svg)",
         "",
+        *([f"Drawn: {part}.", ""] if part else []),
         *(f"- {row}" for row in rows if row),
         "",
     ]

@@ -78,6 +78,8 @@ def draw(fabric: Fabric, path: Path, title: str = "", binding: FloatArray | None
             )
             axis.text((left + right) / 2, bottom, label, fontsize=7, color="#555555", ha="center", va="top")
         _draw_links(axis, fabric, layout, scale)
+        for x, y, other, level in layout.dots:
+            axis.plot([x, other], [y, level], color="#404040", linewidth=1.4, linestyle=(0, (1, 3)), zorder=2)
         if binding is not None:
             _mark_links(axis, fabric, layout, binding)
         _draw_nodes(axis, fabric, layout, scale)
@@ -171,7 +173,6 @@ def _draw_links(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None
     if not len(links):
         return
     classes, which = _classes(fabric, links)
-    thin = float(np.clip(60.0 / np.sqrt(len(links)) / 4, 0.25, 1.4))
     for number, kind in enumerate(classes):
         color, line = _LINKS[min(number, len(_LINKS) - 1)]
         chosen = links[which == number]
@@ -182,8 +183,9 @@ def _draw_links(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None
                 _curves(fabric, layout, chosen),
                 colors=color,
                 linestyles=[line],
-                linewidths=thin,
-                alpha=float(np.clip(14 / np.sqrt(len(links)), 0.2, 0.9)),
+                # The few links of a rare kind, such as those between sites, stand out among thousands.
+                linewidths=float(np.clip(15 / np.sqrt(len(chosen)), 0.25, 1.4)),
+                alpha=float(np.clip(14 / np.sqrt(len(chosen)), 0.2, 0.9)),
                 zorder=1,
             )
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from topo.fabric import ACCELERATOR, SWITCH, Fabric, FloatArray, IntArray
@@ -9,7 +11,9 @@ from topo.report.layout import lay_out
 
 _WIDTH, _HEIGHT, _EDGE = 320.0, 200.0, 12.0
 _MOST_LINKS = 2400
-_COLOURS = ("#404040", "#D55E00", "#009E73", "#0072B2")
+_NARROW = 2
+_LOOKS = (("#404040", ""), ("#D55E00", "5 2"), ("#009E73", "2 2"), ("#0072B2", "6 2 1.5 2"))
+"""Colour and dashes of each kind of link: the kinds can be told apart in grey."""
 
 
 def thumbnail(fabric: Fabric, title: str) -> str:
@@ -29,7 +33,8 @@ def thumbnail(fabric: Fabric, title: str) -> str:
         most frequent kind being grey.
     """
     layout = lay_out(fabric)
-    place = _fitted(layout.place)
+    fit = _fitting(layout.place, stretch=_stretch(fabric))
+    place = fit(layout.place)
     drawn = layout.drawn
     links = np.flatnonzero(drawn[fabric.source] & drawn[fabric.target] & (fabric.source < fabric.target))
     if len(links) > _MOST_LINKS:
@@ -39,16 +44,24 @@ def thumbnail(fabric: Fabric, title: str) -> str:
         f"<title>{_escaped(title)}</title>",
         '<rect width="100%" height="100%" fill="#fff"/>',
     ]
-    faint = float(np.clip(14 / np.sqrt(max(len(links), 1)), 0.25, 0.9))
-    thin = float(np.clip(20 / np.sqrt(max(len(links), 1)), 0.4, 1.4))
     for number, chosen in enumerate(_kinds(fabric, links)):
+        faint = float(np.clip(14 / np.sqrt(len(chosen)), 0.25, 0.9))
+        thin = float(np.clip(20 / np.sqrt(len(chosen)), 0.4, 1.4))
         path = _straight(fabric, place, chosen[layout.bend[chosen] == 0])
         path += _bent(fabric, place, chosen[layout.bend[chosen] != 0], layout.bend)
-        colour = _COLOURS[min(number, len(_COLOURS) - 1)]
+        colour, dashes = _LOOKS[min(number, len(_LOOKS) - 1)]
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
         parts.append(
-            f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{thin:.2g}" stroke-opacity="{faint:.2g}"/>'
+            f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{thin:.2g}"'
+            f' stroke-opacity="{faint:.2g}"{dashed}/>'
         )
     side = float(np.clip(0.45 * _least_distance(place[drawn]), 1.5, 12.0))
+    if layout.dots:
+        ends = fit(np.asarray(layout.dots).reshape(-1, 2)).reshape(-1, 4)
+        path = "".join(f"M{a:.0f} {b:.0f}L{c:.0f} {d:.0f}" for a, b, c, d in ends)
+        parts.append(
+            f'<path d="{path}" fill="none" stroke="#404040" stroke-width="1.2" stroke-dasharray="1.2 3"/>'
+        )
     parts += _nodes(place[drawn & (fabric.kind == ACCELERATOR)], side, "#fff", "#0072B2", "round")
     parts += _nodes(place[drawn & (fabric.kind == SWITCH)], side, "#333", "#333", "square")
     parts += _nodes(place[drawn & (fabric.kind > SWITCH)], side, "#bbb", "#333", "square")
@@ -60,17 +73,29 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _fitted(place: FloatArray) -> FloatArray:
-    """Places on the picture, upside down as SVG counts; a flat drawing is made to fill the height."""
+def _stretch(fabric: Fabric) -> float:
+    """How much a picture may be drawn out one way: tiers much, grids a little, circles not."""
+    if (fabric.kind == SWITCH).any():
+        return 1.8
+    if fabric.grid is None:
+        return 1.0
+    return 4.0 if min(fabric.grid.shape) <= _NARROW and len(fabric.grid.dimensions) == 2 else 1.35
+
+
+def _fitting(place: FloatArray, stretch: float) -> Callable[[FloatArray], FloatArray]:
+    """From places to points on the picture, upside down as SVG counts."""
     low, high = np.nanmin(place, axis=0), np.nanmax(place, axis=0)
     spread = np.maximum(high - low, 1e-9)
     room = np.asarray([_WIDTH - 2 * _EDGE, _HEIGHT - 2 * _EDGE])
     scale = room / spread
-    # Shapes keep their form unless they would be a mere strip.
-    even = np.minimum(scale, 1.8 * scale.min())
+    even = np.minimum(scale, stretch * scale.min())
     even = np.where(high - low < 1e-6, 0.0, even)
-    moved = (place - (low + high) / 2) * even * (1, -1)
-    return np.asarray(moved + np.asarray([_WIDTH / 2, _HEIGHT / 2]))
+
+    def fit(points: FloatArray) -> FloatArray:
+        moved = (points - (low + high) / 2) * even * (1, -1)
+        return np.asarray(moved + np.asarray([_WIDTH / 2, _HEIGHT / 2]))
+
+    return fit
 
 
 def _kinds(fabric: Fabric, links: IntArray) -> list[IntArray]:

@@ -13,7 +13,7 @@ import pytest
 import topo
 from topo.compare import Comparison, compare
 from topo.errors import TopoError
-from topo.fabric import Fabric
+from topo.fabric import ACCELERATOR, SWITCH, Fabric
 from topo.report.drawing import draw
 from topo.report.figures import write_figures
 from topo.report.layout import domain_of_nodes, lay_out
@@ -62,7 +62,7 @@ def test_series_stay_apart_in_grey() -> None:
         "fat-tree:4",
         "dragonfly:5x2x2",
         "rail:3x4",
-        "gb200-nvl72",
+        "gb200-nvl72,accelerators=8",
         "dgx-h100*3",
         "tpu-v4:4x4x4*2",
         "wse3",
@@ -98,10 +98,10 @@ def test_clusters_stand_as_boxes_below_their_switches() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mesh:60x60", "the first 24x24 of 60x60"),
-        ("torus:16x16x16", "the first 8x8x8 of 16x16x16"),
-        ("dgx-h100*64", "the first 8 of 64 scale-up domains"),
-        ("switch:2000", "the first 300 of 2,000 accelerators"),
+        ("mesh:60x60", "18x18 of 60x60 accelerators; dots"),
+        ("torus:16x16x16", "5x5x5 of 16x16x16 accelerators; dots"),
+        ("dgx-h100*64", "8 of 64 scale-up domains"),
+        ("switch:2000", "8 of 2,000 accelerators"),
     ],
 )
 def test_large_fabrics_are_thinned_and_say_so(name: str, words: str, tmp_path: Path) -> None:
@@ -111,6 +111,42 @@ def test_large_fabrics_are_thinned_and_say_so(name: str, words: str, tmp_path: P
     assert 0 < layout.drawn.sum() <= 640
     picture = draw(fabric, tmp_path / "large.svg")
     assert picture.stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "accelerators", "switches", "dots"),
+    [
+        ("gb200-nvl72", 8, 6, 2),
+        ("gb200-nvl36x2", 16, 36, 2),
+        ("helios-mi455x", 8, 6, 2),
+        ("atlas950,assume=ideal-switch", 8, 1, 1),
+        ("cloudmatrix384", 32, 28 + 42, 1 + 1 + 7),
+        ("groq-10440", 144, 0, 0),
+    ],
+)
+def test_what_looks_alike_is_drawn_once_in_a_while(
+    name: str, accelerators: int, switches: int, dots: int
+) -> None:
+    fabric = topo.load(name).fabric
+    layout = lay_out(fabric)
+    drawn = layout.drawn
+    assert int((drawn & (fabric.kind == ACCELERATOR)).sum()) == accelerators
+    assert int((drawn & (fabric.kind == SWITCH)).sum()) == switches
+    assert len(layout.dots) == dots
+    places = layout.place[drawn]
+    assert len(np.unique(places.round(6), axis=0)) == len(places)
+    joined = np.zeros(len(drawn), dtype=bool)
+    joined[fabric.target[drawn[fabric.source]]] = True
+    assert joined[drawn].all(), "nothing hangs in the air"
+
+
+def test_every_site_comes_into_view() -> None:
+    fabric = topo.load("site(dgx-h100*16)*2,distance=1000km").fabric
+    drawn = [str(fabric.nodes[node]) for node in np.flatnonzero(lay_out(fabric).drawn)]
+    for site in ("s0.", "s1."):
+        assert any(label.startswith(site) for label in drawn)
+    owner = domain_of_nodes(fabric)
+    assert set(owner[lay_out(fabric).drawn]) == {-1, 0, 1, 2, 3, 28, 29, 30, 31}
 
 
 def test_graphs_without_positions_are_laid_out(tmp_path: Path) -> None:
