@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topo.algorithms import Site
-from topo.ccl import CCL, Acted, Links, acted, offered, place_of, reached
+from topo.algorithms import Site, find
+from topo.ccl import CCL, Acted, Call, Links, acted, offered, place_of, reached
 from topo.collective import Collective
 from topo.errors import AlgorithmError
 from topo.fabric import Fabric, IntArray
@@ -71,17 +71,21 @@ def _called(library: CCL, fabric: Fabric, links: Links, ranks: IntArray, operati
     place = place_of(site, links)
     if operation.operation == "send-recv":
         call = offered(library, Collective("send-recv", size, operation.bytes), place)[0]
-        return Chosen(shift_schedule(size, operation), call.launch, terms=call.terms)
+        recipe = (call.algorithm, call.schedule, call.protocol)
+        return Chosen(shift_schedule(size, operation), call.launch, terms=call.terms, recipe=recipe)
     collective = operation.collective(size)
     calls = offered(library, collective, place)
     simulate = len(calls) > 1 and size <= LARGE
     best: tuple[float, Chosen] | None = None
     for call in calls:
+        if size > LARGE and not _scales(call, collective):
+            continue
         done = acted(call, collective, place, _compiled if simulate else _uncompiled)
         if any(batch.routes is not None for batch in done.schedule.batches):
             continue
         bytes_of_one = 1.0 if collective.matrix is not None else operation.bytes
-        chosen = Chosen(done.schedule.whole(), call.launch, bytes_of_one, call.terms, call.algorithm)
+        recipe = (call.algorithm, call.schedule, call.protocol, call.chunks)
+        chosen = Chosen(done.schedule.whole(), call.launch, bytes_of_one, call.terms, call.algorithm, recipe)
         seconds = call.launch + (_timed(done) if simulate else bytes_of_one * promise(done.schedule, site))
         if best is None or seconds < best[0]:
             best = seconds, chosen
@@ -91,6 +95,11 @@ def _called(library: CCL, fabric: Fabric, links: Links, ranks: IntArray, operati
             "take the library ideal, or another degree for this axis",
         )
     return best[1]
+
+
+def _scales(call: Call, collective: Collective) -> bool:
+    """Whether a call's schedule can be written down for a very large group."""
+    return call.schedule != "rings" and (find(call.schedule).scales or collective.operation == "all-to-all")
 
 
 def _timed(done: Acted) -> float:

@@ -54,6 +54,8 @@ class Chosen:
         What the library's protocol does to every transfer.
     name : str
         The algorithm in the library's words.
+    recipe : tuple
+        What was chosen; the same recipe for the same group gives schedules that differ in nothing but their bytes.
     """
 
     schedule: Schedule
@@ -61,6 +63,7 @@ class Chosen:
     size: float = 1.0
     terms: Terms | None = None
     name: str = ""
+    recipe: tuple[str | int, ...] = ()
 
     @property
     def algorithm(self) -> str:
@@ -121,7 +124,8 @@ def choose(fabric: Fabric, ranks: IntArray, operation: Operation) -> Chosen:
     collective = operation.collective(len(ranks))
     site = own_part(fabric, ranks)
     if collective.ranks > LARGE:
-        return Chosen(_promising(collective, site).whole())
+        schedule = _promising(collective, site)
+        return Chosen(schedule.whole(), recipe=(schedule.algorithm, schedule.detail))
     bound = lower_bound(collective, site.fabric, site.ranks).seconds
     hop = float(site.fabric.latency.min(initial=np.inf))
     promises: list[tuple[float, float, Algorithm]] = []
@@ -154,7 +158,8 @@ def choose(fabric: Fabric, ranks: IntArray, operation: Operation) -> Chosen:
             f"no algorithm carries out {operation.operation} in groups of {len(ranks)} on {fabric.name}",
             "take another degree for this axis",
         )
-    return Chosen(best.prepared.schedule.whole())
+    recipe = (best.prepared.algorithm.name, best.prepared.schedule.detail, best.prepared.chunks)
+    return Chosen(best.prepared.schedule.whole(), recipe=recipe)
 
 
 def _promising(collective: Collective, site: Site) -> Schedule:

@@ -14,8 +14,9 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from topo.ccl import Terms
 from topo.collective import Collective
-from topo.errors import NetworkError
+from topo.errors import InternalError, NetworkError
 from topo.fabric import BoolArray, Fabric, FloatArray, IntArray, sums
 from topo.network.joining import common_folding, joined
 from topo.network.program import Program, batch_routes, compile_program, pointer_from
@@ -33,72 +34,93 @@ MOST_ROWS = 6_000_000
 """Rows, in hops, that one operation may be compiled to before it is refused."""
 
 
-class Layout:
-    """One operation on a placement: its groups and their schedules.
+class Groups:
+    """The groups of one axis, as the fabric sees them.
 
     Parameters
     ----------
     placement : Placement
-    operation : Operation
-    choose : callable
-        ``choose(fabric, ranks, operation)`` gives a group its schedule.
+    axis : str
     """
 
-    def __init__(self, placement: Placement, operation: Operation, choose: Choose) -> None:
-        self.placement, self.operation = placement, operation
-        self.members = placement.groups(operation.axis)
-        if self.size < 2:
-            raise NetworkError(
-                f"{operation.operation} along {operation.axis} has groups of one rank", "leave it out"
-            )
-        self.shift = operation.operation == "send-recv"
-        self.by_stage = operation.axis == "pp" and self.shift
-        self.stage = placement.stage_of_groups(operation.axis)
-        fabric = placement.fabric
-        self.kind = np.zeros(len(self.members), dtype=np.int64)
-        if not self.shift:
-            self.kind = kinds_of_groups(fabric, self.members)
-        self.chosen: tuple[Chosen, ...] = tuple(
-            choose(fabric, self.members[int(np.argmax(self.kind == kind))], operation)
-            for kind in range(int(self.kind.max()) + 1)
-        )
+    def __init__(self, placement: Placement, axis: str) -> None:
+        self.members = placement.groups(axis)
+        self.size = int(self.members.shape[1])
+        self.stage = placement.stage_of_groups(axis)
+        self.fabric = placement.fabric
         self._images: dict[Move, tuple[IntArray, IntArray] | None] = {}
 
-    @property
-    def size(self) -> int:
-        """Ranks of a group."""
-        return int(self.members.shape[1])
+    @cached_property
+    def kind(self) -> IntArray:
+        """A number for each group; equal where groups lie alike."""
+        return kinds_of_groups(self.fabric, self.members)
 
     @cached_property
     def _where(self) -> tuple[IntArray, IntArray]:
         """Group and place of every rank of the fabric."""
-        ranks = self.placement.fabric.ranks
+        ranks = self.fabric.ranks
         group, place = np.empty(ranks, dtype=np.int64), np.empty(ranks, dtype=np.int64)
         group[self.members] = np.arange(len(self.members))[:, None]
         place[self.members] = np.arange(self.size)
         return group, place
 
     def image(self, move: Move, ranks: IntArray) -> tuple[IntArray, IntArray] | None:
-        """Where a move takes the groups and the places within them; None unless schedules follow it."""
+        """Where a move of ranks takes the groups, and the places within them; None unless groups go to groups."""
         if move not in self._images:
-            self._images[move] = self._find_image(ranks)
+            group, place = self._where
+            moved = ranks[self.members]
+            onto, at = group[moved], place[moved]
+            follows = not ((onto != onto[:, :1]).any() or (at != at[0]).any())
+            self._images[move] = (onto[:, 0], at[0]) if follows else None
         return self._images[move]
 
-    def _find_image(self, ranks: IntArray) -> tuple[IntArray, IntArray] | None:
-        group, place = self._where
-        moved = ranks[self.members]
-        onto, at = group[moved], place[moved]
-        if (onto != onto[:, :1]).any() or (at != at[0]).any():
-            return None
-        goal = onto[:, 0]
-        if (self.kind[goal] != self.kind).any():
-            return None
-        turn = at[0]
-        if (turn != np.arange(self.size)).any() and not all(
-            invariant(chosen.schedule, turn) for chosen in self.chosen
-        ):
-            return None
-        return goal, turn
+
+class Layout:
+    """One operation on a placement: its groups and their schedules.
+
+    Parameters
+    ----------
+    groups : Groups
+        Of the operation's axis.
+    operation : Operation
+    choose : callable
+        ``choose(fabric, ranks, operation)`` gives a group its schedule.
+    """
+
+    def __init__(self, groups: Groups, operation: Operation, choose: Choose) -> None:
+        self.groups, self.operation = groups, operation
+        self.members, self.stage, self.size = groups.members, groups.stage, groups.size
+        if self.size < 2:
+            raise NetworkError(
+                f"{operation.operation} along {operation.axis} has groups of one rank", "leave it out"
+            )
+        self.shift = operation.operation == "send-recv"
+        self.by_stage = operation.axis == "pp" and self.shift
+        self.kind = np.zeros(len(self.members), dtype=np.int64) if self.shift else groups.kind
+        self.chosen: tuple[Chosen, ...] = tuple(
+            choose(groups.fabric, self.members[int(np.argmax(self.kind == kind))], operation)
+            for kind in range(int(self.kind.max()) + 1)
+        )
+        self._follows: dict[Move, bool] = {}
+
+    @property
+    def recipe(self) -> tuple[object, ...]:
+        """What was chosen; programs of the same recipe differ in nothing but their bytes."""
+        op = self.operation
+        return (op.axis, op.operation, op.direction, op.skew, *(chosen.recipe for chosen in self.chosen))
+
+    def follows(self, move: Move, ranks: IntArray) -> bool:
+        """Whether groups and schedules follow a move."""
+        if move not in self._follows:
+            image = self.groups.image(move, ranks)
+            self._follows[move] = image is not None and (
+                bool((self.kind[image[0]] == self.kind).all())
+                and (
+                    bool((image[1] == np.arange(self.size)).all())
+                    or all(invariant(chosen.schedule, image[1]) for chosen in self.chosen)
+                )
+            )
+        return self._follows[move]
 
     def overhead(self, stage: int) -> float:
         """Seconds before the first transfer."""
@@ -109,46 +131,70 @@ class Layout:
         """The stages that do this by themselves; (:data:`ALL`,) where it crosses stages."""
         if self.operation.axis == "pp" and not self.shift:
             return (ALL,)
-        return tuple(range(self.placement.stages))
+        found = int(self.stage.max()) + 1 if self.operation.axis != "pp" else self.size
+        return tuple(range(found))
 
     # -------------------------------------------------------------------------------------- compiling
 
-    def programs(self, symmetry: Symmetry, moves: Sequence[Move]) -> dict[int, Program]:
+    def programs(self, symmetry: Symmetry, moves: Sequence[Move]) -> dict[int, Sized]:
         """The program of each stage, on orbits of links, one group of each orbit spelled out."""
         orbits = symmetry.orbits(moves)
         label = np.arange(len(self.members))
-        turns: list[IntArray] = []
-        maps = [image for move in moves if (image := self.image(move, symmetry.ranks(move))) is not None]
-        for goal, turn in maps:
-            if (goal == np.arange(len(goal))).all():
-                turns.append(turn)
+        images = [self.groups.image(move, symmetry.ranks(move)) for move in moves]
+        maps = [image for image in images if image is not None]
+        turns = [turn for goal, turn in maps if (goal == np.arange(len(goal))).all()]
         before = None
         while before is None or (before != label).any():
             before = label
             for goal, _ in maps:
-                label = smallest(label, goal, self.placement.fabric.ranks)
+                label = smallest(label, goal, len(label))
         leader, count = np.unique(label, return_counts=True)
-        found: dict[int, Program] = {}
+        found: dict[int, Sized] = {}
         for stage in self.stages():
             mine = leader >= 0 if stage == ALL or self.by_stage else self.stage[leader] == stage
             parts = []
             for kind in np.unique(self.kind[leader[mine]]).tolist():
                 of_kind = mine & (self.kind[leader] == kind)
-                schedule = self.chosen[kind].schedule
+                chosen = self.chosen[kind]
                 if self.by_stage:
-                    schedule = shift_schedule(self.size, self.operation, stage)
+                    chosen = replace(chosen, schedule=shift_schedule(self.size, self.operation, stage))
                 parts.append(
                     _compiled(
-                        replace(self.chosen[kind], schedule=schedule),
-                        self.placement.fabric,
+                        chosen,
+                        self.operation.bytes,
+                        self.groups.fabric,
                         self.members[leader[of_kind]],
                         count[of_kind],
                         orbits,
                         [] if self.by_stage else turns,
                     )
                 )
-            found[stage] = joined(parts)
+            found[stage] = Sized(
+                joined([part.program for part in parts]),
+                np.concatenate([part.slope for part in parts]),
+                np.concatenate([part.extra for part in parts]),
+            )
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Sized:
+    """A program and how its bytes follow from the operation's.
+
+    Parameters
+    ----------
+    program : Program
+    slope, extra : float arrays [rows]
+        A row moves ``slope * bytes of the operation + extra``.
+    """
+
+    program: Program
+    slope: FloatArray
+    extra: FloatArray
+
+    def bytes(self, size: float) -> FloatArray:
+        """Bytes of each row for an operation of some size [rows]."""
+        return self.slope * size + self.extra
 
 
 def invariant(schedule: Schedule, turn: IntArray) -> bool:
@@ -182,12 +228,13 @@ def _same_rows(batch: Batch, turn: IntArray) -> bool:
 
 def _compiled(
     chosen: Chosen,
+    size_of_operation: float,
     fabric: Fabric,
     members: IntArray,
     count: IntArray,
     orbits: Orbits,
     turns: Sequence[IntArray],
-) -> Program:
+) -> Sized:
     """The program of some groups that go by one schedule, each standing for ``count`` images, on orbits."""
     schedule = chosen.schedule
     groups, size = members.shape
@@ -233,23 +280,25 @@ def _compiled(
     collective = Collective("all-to-all", max(groups * size, 2), 1.0)
     together = Schedule(collective, schedule.algorithm, tuple(batches), schedule.cutting)
     program = compile_program(together, fabric, ranks=np.arange(collective.ranks))
+    program = replace(program, capacity=fabric.bandwidth[orbits.first])
     switched = np.repeat([b.form != "direct" for b in batches], [len(b) for b in batches])
-    program = _with_terms(program, chosen, switched, fabric.scale_out[orbits.first])
-    return replace(program, capacity=fabric.bandwidth[orbits.first])
+    return _with_terms(program, chosen, size_of_operation, switched, fabric.scale_out[orbits.first])
 
 
-def _with_terms(program: Program, chosen: Chosen, switched: BoolArray, scale_out: BoolArray) -> Program:
+def _with_terms(
+    program: Program, chosen: Chosen, size: float, switched: BoolArray, scale_out: BoolArray
+) -> Sized:
     """What a library's protocol does to bytes and latencies, as for any of its calls (:mod:`topo.ccl.call`)."""
-    terms = chosen.terms
-    if terms is None:
-        return replace(program, bytes=program.bytes * chosen.size)
+    terms = chosen.terms or Terms()
     row = np.repeat(np.arange(program.rows), np.diff(program.route_pointer))
     tier = (np.bincount(row, scale_out[program.route_link], program.rows) > 0).astype(np.int64)
     factor = np.where(switched, terms.switch_factor, np.asarray(terms.factor)[tier])
     extra = np.where(switched, terms.switch_extra, np.asarray(terms.extra)[tier])
     step = np.where(switched, 0.0, np.asarray(terms.step)[tier])
-    size = np.where(program.bytes > 0, program.bytes * chosen.size * factor + extra, 0.0)
-    return replace(program, bytes=size, latency=program.latency + step)
+    slope = program.bytes * chosen.size / size * factor
+    extra = np.where(program.bytes > 0, extra, 0.0)
+    program = replace(program, bytes=slope * size + extra, latency=program.latency + step)
+    return Sized(program, slope, extra)
 
 
 class _Ways:
@@ -387,42 +436,61 @@ def lay_out(
     together : bool
         Whether operations may meet; otherwise each is folded alone.
     """
-    layouts = {op: Layout(symmetry.placement, op, choose) for op in dict.fromkeys(operations)}
-    alone = {op: symmetry.moves(partial(_follows, symmetry, (layout,))) for op, layout in layouts.items()}
-    raw = {op: layout.programs(symmetry, alone[op]) for op, layout in layouts.items()}
-    sets = [[op] for op in layouts]
+    axes = {op.axis for op in operations}
+    groups = {axis: Groups(symmetry.placement, axis) for axis in axes}
+    layouts = {op: Layout(groups[op.axis], op, choose) for op in dict.fromkeys(operations)}
+    # Of operations that differ in their bytes alone, one is compiled.
+    first: dict[tuple[object, ...], Operation] = {}
+    alike = {op: first.setdefault(layout.recipe, op) for op, layout in layouts.items()}
+    leaders = list(first.values())
+    alone = {op: symmetry.moves(partial(_follow, symmetry, (layouts[op],))) for op in leaders}
+    raw = {op: layouts[op].programs(symmetry, alone[op]) for op in leaders}
+    sets = [[op] for op in leaders]
     if together:
-        used = {op: _used(raw[op].values(), symmetry.orbits(alone[op])) for op in layouts}
-        sets = _meeting(list(layouts), used)
+        used = {op: _used(raw[op].values(), symmetry.orbits(alone[op])) for op in leaders}
+        sets = _meeting(leaders, used)
     islands: list[Island] = []
     island: dict[Operation, int] = {}
     programs: dict[Key, Program] = {}
     for number, members in enumerate(sets):
         moves = alone[members[0]]
         if len(members) > 1:
-            moves = symmetry.moves(partial(_follows, symmetry, tuple(layouts[op] for op in members)))
-        orbits = symmetry.orbits(moves)
-        keys, parts = [], []
+            moves = symmetry.moves(partial(_follow, symmetry, tuple(layouts[op] for op in members)))
+        sized: dict[Key, Sized] = {}
         for op in members:
             mine = raw[op] if moves == alone[op] else layouts[op].programs(symmetry, moves)
-            keys += [(op, stage) for stage in mine]
-            parts += list(mine.values())
+            sized |= {(op, stage): part for stage, part in mine.items()}
+        folding = common_folding([part.program for part in sized.values()])
+        folded = dict(zip(sized, zip(folding.programs, folding.row_class, strict=True), strict=True))
+        for op in (op for op in layouts if alike[op] in members):
             island[op] = number
-        folding = common_folding(parts)
-        programs |= dict(zip(keys, folding.programs, strict=True))
-        islands.append(Island(folding.capacity, folding.class_of_link[orbits.of_link], moves))
+            for stage in layouts[op].stages():
+                leader = alike[op], stage
+                programs[op, stage] = _resized(*folded[leader], sized[leader], op)
+        of_link = folding.class_of_link[symmetry.orbits(moves).of_link]
+        islands.append(Island(folding.capacity, of_link, moves))
     return Compilation(tuple(islands), island, programs, layouts)
 
 
-def _follows(symmetry: Symmetry, layouts: Sequence[Layout], move: Move) -> bool:
+def _resized(program: Program, row_class: IntArray, sized: Sized, operation: Operation) -> Program:
+    """The folded program with the bytes of another operation of the same recipe."""
+    size = sized.bytes(operation.bytes)
+    _, first = np.unique(row_class, return_index=True)
+    folded = size[first]
+    if not np.allclose(folded[row_class], size, rtol=1e-12, atol=0.0):
+        raise InternalError(f"{operation.operation} of {operation.bytes} bytes does not fold like its equals")
+    return replace(program, bytes=folded)
+
+
+def _follow(symmetry: Symmetry, layouts: Sequence[Layout], move: Move) -> bool:
     ranks = symmetry.ranks(move)
-    return all(layout.image(move, ranks) is not None for layout in layouts)
+    return all(layout.follows(move, ranks) for layout in layouts)
 
 
-def _used(programs: Iterable[Program], orbits: Orbits) -> BoolArray:
+def _used(programs: Iterable[Sized], orbits: Orbits) -> BoolArray:
     orbit = np.zeros(len(orbits.size), dtype=bool)
-    for program in programs:
-        orbit[program.route_link] = True
+    for part in programs:
+        orbit[part.program.route_link] = True
     return np.asarray(orbit[orbits.of_link], dtype=bool)
 
 

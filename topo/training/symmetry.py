@@ -55,11 +55,17 @@ class Symmetry:
     def __init__(self, placement: Placement) -> None:
         self.placement = placement
         self.fabric = placement.fabric
+        self._ranks: dict[Move, IntArray] = {}
         self._links: dict[Move, IntArray | None] = {}
         self._orbits: dict[tuple[Move, ...], Orbits] = {}
 
     def ranks(self, move: Move) -> IntArray:
         """Where a move takes every rank of the fabric [ranks]."""
+        if move not in self._ranks:
+            self._ranks[move] = self._find_ranks(move)
+        return self._ranks[move]
+
+    def _find_ranks(self, move: Move) -> IntArray:
         rank = self.placement.rank
         axis = 3 - AXES.index(move.axis)
         image = np.empty(rank.size, dtype=np.int64)

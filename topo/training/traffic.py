@@ -181,21 +181,38 @@ class Traffic:
         return self._seconds[key]
 
     def alone(self, operation: Operation, stage: int | None = None) -> bool:
-        """Whether no other named operation shares a link with this one, so that ``seconds`` is what it takes.
+        """Whether no operation of another axis or stage shares a link with this one.
 
-        The same operation is left out: two of it at once do share their links.
+        Then ``seconds`` is what it takes, as long as what runs along the axis runs one after the other.
         """
         if self.contention == "isolated":
             return True
         found = self._whole()
         mine = self._keys(found, operation, stage)
-        others = [key for key in found.programs if key[0] != operation]
-        return not any(self._touch(one, other) for one in mine for other in others)
+        return not any(
+            self._touch(one, other)
+            for one in mine
+            for other in found.programs
+            if other[0].axis != operation.axis or (stage is not None and other[1] != one[1])
+        )
 
     def algorithm(self, operation: Operation) -> str:
         """What the groups go by, for people."""
         chosen = self._of(operation).layouts[operation].chosen
         return " / ".join(dict.fromkeys(c.algorithm for c in chosen))
+
+    def book(self, operation: Operation, stage: int | None = None, times: int = 1) -> None:
+        """Count an operation that was carried out without :meth:`start`, for :meth:`link_bytes`.
+
+        Parameters
+        ----------
+        operation : Operation
+        stage : int, optional
+            All of them by default.
+        times : int
+        """
+        for key in self._keys(self._of(operation), operation, stage):
+            self._started[key] = self._started.get(key, 0) + times
 
     def link_bytes(self) -> FloatArray:
         """Bytes that each link of the fabric has been given to carry so far [links]."""
