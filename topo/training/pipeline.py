@@ -148,7 +148,9 @@ def makespan(
                 if kind == "F":
                     needs = [("F", place - 1, batch)] if place else []
                 elif kind == "B":
-                    needs = [("F", place, batch)] + ([("B", place + 1, batch)] if place < last else [])
+                    needs = [("F", place, batch)]
+                    if place < last:
+                        needs.append(("B", place + 1, batch))
                 else:
                     needs = [("B", place, batch)]
                 if any(need not in done for need in needs):

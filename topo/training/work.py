@@ -158,21 +158,36 @@ class LayerBuilder:
 
     # Pieces ---------------------------------------------------------------------------------------------
 
-    def _products(self, what: str, shapes: Sequence[tuple[float, float, float]], direction: str) -> Work:
+    def plain(self, what: str, shapes: Sequence[tuple[float, float, float]]) -> Layer:
+        """Matrix products alone, as a layer."""
+        forward, inputs, weights = (self.products(what, shapes, direction) for direction in "fiw")
+        return Layer((forward,), (inputs, weights), (inputs,), (weights,))
+
+    def products(
+        self, what: str, shapes: Sequence[tuple[float, float, float]], direction: str, precision: str = ""
+    ) -> Work:
         """Matrix products of the forward pass (``f``), of inputs' (``i``) or of weights' gradients (``w``).
 
-        Shapes are rows m (tokens), columns n and inner dimension k of the forward products.
+        Parameters
+        ----------
+        what : str
+        shapes : sequence of (m, n, k)
+            Rows (tokens), columns and inner dimension of the forward products.
+        direction : str
+        precision : str
+            The plan's by default.
         """
-        precision, rates = self.plan.precision, self.rates
+        rates, cast = self.rates, 0.0 if precision else self.cast
+        precision = precision or self.plan.precision
         seconds = flops = 0.0
         for m, n, k in shapes:
             if min(m, n, k) <= 0:
                 continue
             flops += 2.0 * m * n * k
             if direction == "f":
-                seconds += rates.product(m, n, k, precision) + rates.memory(self.cast * m * k)
+                seconds += rates.product(m, n, k, precision) + rates.memory(cast * m * k)
             elif direction == "i":
-                seconds += rates.product(m, k, n, precision) + rates.memory(self.cast * m * n)
+                seconds += rates.product(m, k, n, precision) + rates.memory(cast * m * n)
             else:
                 # The gradient is added to what earlier micro-batches left: read and written.
                 seconds += rates.product(k, n, m, precision, output_bytes=2 * self.plan.gradient_bytes)
@@ -212,8 +227,8 @@ class LayerBuilder:
         what: str,
     ) -> Layer:
         """A block: norm, products in, core, products out, residual; Megatron's order of its backward pass."""
-        products = {d: self._products(what, into, d) for d in "fiw"}
-        results = {d: self._products(what, out, d) for d in "fiw"}
+        products = {d: self.products(what, into, d) for d in "fiw"}
+        results = {d: self.products(what, out, d) for d in "fiw"}
         forward = (
             before,
             *self._joined(self._gather(), products["f"], True),
@@ -313,20 +328,28 @@ class LayerBuilder:
         m, plan = self.model, self.plan
         assert m.experts is not None
         e, h = m.experts, m.hidden
-        # With sequence parallelism every tensor parallel rank routes its own tokens to whole experts.
-        mine = self.outside
+        # Either whole experts are spread over ranks, and each tensor parallel rank routes its own tokens to them, or
+        # (ep 1) every expert is split like any other matrix.
+        sliced = plan.ep == 1 and plan.tp > 1
+        mine = self.tokens if sliced else self.outside
+        ways = plan.tp if sliced else 1
         local = e.count // plan.ep
-        rows = mine * e.per_token * plan.expert_skew / local * (1 if self.split else 1.0)
-        norm = self._touch("norm", 2 * h * mine * m.norms / 2)
-        residual = self._touch("norm", 3 * h * mine)
-        router = {d: self._products("router", [(mine, e.count, h)], d) for d in "fiw"}
+        rows = mine * e.per_token * plan.expert_skew / local
+        norm = self._touch("norm", 2 * h * self.outside * m.norms / 2)
+        residual = self._touch("norm", 3 * h * self.outside)
+        router = {d: self.products("router", [(mine, e.count, h)], d) for d in "fiw"}
         # Copies in the order of the experts, and back.
         permute = self._touch("router", (1 + e.per_token) * h * mine, 4)
-        shared_shapes = [(mine, (m.matrices - 1) * e.shared_hidden, h), (mine, h, e.shared_hidden)]
-        shared = {d: self._products("mlp", shared_shapes, d) if e.shared_hidden else None for d in "fiw"}
-        experts = {d: self._grouped(rows, local, d) for d in "fiw"}
-        active = [self._activation(e.hidden, rows * local, backward) for backward in (False, True)]
-        there, back = self._exchange(mine, self.plan.precision), self._exchange(mine, "bf16")
+        width = e.shared_hidden / ways
+        shared_shapes = [(mine, (m.matrices - 1) * width, h), (mine, h, width)]
+        shared = {d: self.products("mlp", shared_shapes, d) if e.shared_hidden else None for d in "fiw"}
+        experts = {d: self._grouped(rows, local, ways, d) for d in "fiw"}
+        active = [self._activation(e.hidden / ways, rows * local, backward) for backward in (False, True)]
+        there, back = self._exchange(mine, plan.precision), self._exchange(mine, "bf16")
+        if sliced:
+            size = self.tokens * h * 2.0
+            there = Operation("tp", "all-gather", size) if self.split else None
+            back = Operation("tp", "reduce-scatter" if self.split else "all-reduce", size)
         none: Script = ()
 
         def send(operation: Operation | None, beside: Work | None) -> Script:
@@ -365,11 +388,11 @@ class LayerBuilder:
         weights = tuple(work for work in (experts["w"], shared["w"], router["w"]) if work)
         return Layer(forward, backward, inputs, weights)
 
-    def _grouped(self, rows: float, local: int, direction: str) -> Work:
+    def _grouped(self, rows: float, local: int, ways: int, direction: str) -> Work:
         """The products of the experts of one rank, ``rows`` tokens each, in one kernel per matrix."""
         m, rates, precision = self.model, self.rates, self.plan.precision
         assert m.experts is not None
-        f, h = m.experts.hidden, m.hidden
+        f, h = m.experts.hidden / ways, m.hidden
         seconds = flops = 0.0
         for n, k in (((m.matrices - 1) * f, h), (h, f)):
             flops += 2.0 * rows * n * k * local
