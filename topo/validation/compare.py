@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +105,8 @@ def compare_rows(
     ----------
     rows : sequence of Row
     ccl : optional
-        Communication library for all, as :func:`topo.simulate.simulate` takes it; each system's own by default.
+        Communication library for all, as :func:`topo.simulate.simulate` takes it; or a mapping from the name of a
+        system's own library to what takes its place; each system's own by default.
     workers : int
         Processes; with more than one, ``ccl`` must be something that can be pickled.
     progress : callable
@@ -244,11 +245,12 @@ def _simulated(case: _Case) -> _Simulated:
     group = group_of(system.fabric, case.ranks, case.nodes)
     collective = collective_of(case, system.fabric, group)
     note = ""
+    ccl = _ccl.get(system.library) if isinstance(_ccl, Mapping) else _ccl
     try:
-        result = simulate(system, collective, algorithm=case.algorithm or "auto", ccl=_ccl, ranks=group)
+        result = simulate(system, collective, algorithm=case.algorithm or "auto", ccl=ccl, ranks=group)
     except (AlgorithmError, CatalogueError) as problem:
         if not case.algorithm:
             raise
         note = f"asked for {case.algorithm}: {problem}; the library chose"
-        result = simulate(system, collective, ccl=_ccl, ranks=group)
+        result = simulate(system, collective, ccl=ccl, ranks=group)
     return _Simulated(result.time_s, result.algorithm, result.detail, result.ccl, result.bottleneck, note)
