@@ -22,7 +22,7 @@ from topo.algorithms.parameters import choice
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import ring_order, walk_order
 from topo.collective import Collective, segments
-from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
+from topo.schedule import MOST_BATCHES, Schedule, ScheduleBuilder, Table, one_each
 
 
 def in_chunks(chunks: int) -> str:
@@ -86,9 +86,17 @@ def _forms(collective: Collective, site: Site) -> list[str]:
     return ["chain:form=split"] if _open(site) else ["chain:form=two", "chain:form=split"]
 
 
+def short_enough(collective: Collective, site: Site) -> str:
+    """Every hop of a chain is a step of its own."""
+    if 2 * len(site.ranks) > MOST_BATCHES and collective.operation != "send-recv":
+        return f"a chain is worked out for at most {MOST_BATCHES // 2:,} ranks"
+    return ""
+
+
 @algorithm(
     "chain",
     ("broadcast", "reduce", "all-reduce", "send-recv"),
+    fits=short_enough,
     pipelines=True,
     parameters=(choice("form", ("best", "one", "two", "split")),),
     closed_form=_time,

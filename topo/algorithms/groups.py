@@ -120,18 +120,22 @@ class Groups:
         self, builder: ScheduleBuilder, share: float, after: Sequence[int], *, adding: bool
     ) -> tuple[int, ...]:
         """Every member sends to every other of its group, shift by shift."""
-        group, place = self.of_members()
-        shift = np.repeat(np.arange(1, self.size), len(group))
-        group, place = np.tile(group, self.size - 1), np.tile(place, self.size - 1)
-        other = (place + shift) % self.size
+
+        def ends() -> tuple[IntArray, IntArray, IntArray]:
+            group, place = self.of_members()
+            shift = np.repeat(np.arange(1, self.size), len(group))
+            group, place = np.tile(group, self.size - 1), np.tile(place, self.size - 1)
+            return group, place, (place + shift) % self.size
 
         def pieces(repeat: int) -> Table:
+            group, place, other = ends()
             return rows_of(self.chunks(group, other if adding else place))
 
         grid = self._grid()
         if grid is None:
-            ends = self.at(group, place), self.at(group, other)
-            return (builder.add(*ends, share, pieces, reduce=adding, after=after),)
+            group, place, other = ends()
+            pairs = self.at(group, place), self.at(group, other)
+            return (builder.add(*pairs, share, pieces, reduce=adding, after=after),)
         shifts = np.zeros((self.size - 1, 2), dtype=np.int64)
         shifts[:, self.axis] = np.arange(1, self.size)
         return (builder.add_shifts(grid, shifts, share, pieces, reduce=adding, after=after),)
