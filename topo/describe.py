@@ -65,6 +65,11 @@ def describe(system: System) -> dict[str, Any]:
         "chip": _chip(system),
         "power_w": system.power_w,
         "price_usd": system.price_usd,
+        "price_range_usd": list(system.price_range_usd) if system.price_range_usd else None,
+        "rent_usd_per_hour": system.rent_usd_per_hour,
+        "rent_range_usd_per_hour": (
+            list(system.rent_range_usd_per_hour) if system.rent_range_usd_per_hour else None
+        ),
         "notes": list(system.notes),
         "sources": [
             {**asdict(source), "uncertain": source.confidence in UNCERTAIN} for source in system.sources

@@ -199,7 +199,9 @@ class System:
     price_range_usd : tuple of float or None
         Lowest and highest price found.
     rent_usd_per_hour : float or None
-        US dollars an hour on demand, all of it.
+        US dollars an hour on demand, all of it, the middle of ``rent_range_usd_per_hour``.
+    rent_range_usd_per_hour : tuple of float or None
+        Lowest and highest rent found.
     sources : tuple of Source
         Every number of the catalogue file.
     notes : tuple of str
@@ -228,6 +230,7 @@ class System:
     wafer: Wafer | None = None
     extra: Mapping[str, float] = field(default_factory=dict)
     """Other sourced figures of the file, by key, in SI units."""
+    rent_range_usd_per_hour: tuple[float, float] | None = None
 
     @property
     def accelerators(self) -> int:

@@ -22,7 +22,7 @@ class _Quantity(Quantity):  # a class of its own, so that these preferences are 
     pass
 
 
-_Quantity.set_prefs(spacer="", prec=3, form="si", strip_zeros=True)
+_Quantity.set_prefs(spacer="", prec=3, form="si", strip_zeros=True, output_sf="EPTGMkmunpfa")
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ class Name:
         return suffix if suffix in (*CATALOGUE_FILES, *GRAPH_FILES) else ""
 
 
+_COUNT_BEHIND = re.compile(r"(?P<value>.+)\*(?P<count>\d+)")
+
+
 def parse(text: str) -> Name:
     """Take a system name apart, without looking anything up.
 
@@ -93,6 +96,12 @@ def _options(text: str, parts: Iterable[str]) -> dict[str, str]:
             raise CatalogueError(f"{text!r}: {part!r} is not key=value", _FORM)
         if key in options:
             raise CatalogueError(f"{text!r}: {key} is given twice", "give it once")
+        misplaced = _COUNT_BEHIND.fullmatch(value)
+        if misplaced:
+            raise CatalogueError(
+                f"{text!r}: *{misplaced['count']} stands behind a key",
+                f"the number of domains comes first: NAME*{misplaced['count']},{key}={misplaced['value']}",
+            )
         options[key] = value
     return options
 

@@ -123,7 +123,6 @@ def several_sites(site: System, count: int, options: Mapping[str, str], name: st
         for key, text in options.items()
     ]
     note = f"{count} sites; one way over the fibre takes {format_time(delay)}"
-    low_high = site.price_range_usd
     return replace(
         site,
         name=name,
@@ -133,12 +132,17 @@ def several_sites(site: System, count: int, options: Mapping[str, str], name: st
         power_w=_times(site.power_w, count),
         price_usd=_times(site.price_usd, count),
         rent_usd_per_hour=_times(site.rent_usd_per_hour, count),
-        price_range_usd=None if low_high is None else (low_high[0] * count, low_high[1] * count),
+        price_range_usd=_both(site.price_range_usd, count),
+        rent_range_usd_per_hour=_both(site.rent_range_usd_per_hour, count),
     )
 
 
 def _times(value: float | None, count: int) -> float | None:
     return None if value is None else value * count
+
+
+def _both(values: tuple[float, float] | None, count: int) -> tuple[float, float] | None:
+    return None if values is None else (values[0] * count, values[1] * count)
 
 
 def join_sites(

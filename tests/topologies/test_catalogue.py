@@ -439,6 +439,40 @@ def test_price_and_power_scale_with_what_is_bought() -> None:
     assert load_system("tpu-v7", "4x4x8").power_w == pytest.approx(200e3)
     assert load_system("tpu-v5e", count=2).rent_usd_per_hour == pytest.approx(1.2 * 512)
     assert load_system("trn2-ultra").price_usd == pytest.approx(64 * 4000)
+    assert load_system("trn2-ultra").rent_usd_per_hour == pytest.approx(4 * 38.47)
+    rent = load_system("dgx-h100", count=2).rent_range_usd_per_hour
+    assert rent == pytest.approx((16 * 2.69, 16 * 6.88))
+
+
+# Comparisons at equal money need to know what these cost.
+@pytest.mark.parametrize("name", ["dgx-h100", "gb200-nvl72", "trn2-ultra", "wse3", "dojo", "pcie-heap"])
+def test_a_price_is_known(name: str) -> None:
+    system = _load(name)
+    assert system.price_range_usd is not None and system.price_usd is not None
+    assert 0 < system.price_range_usd[0] <= system.price_usd <= system.price_range_usd[1]
+
+
+RENTED = ["dgx-a100", "dgx-h100", "hgx-h200", "hgx-b200", "gb200-nvl72", "mi300x", "trn1", "trn2-ultra"]
+
+
+@pytest.mark.parametrize("name", [*RENTED, "tpu-v2", "tpu-v3", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e"])
+def test_a_rent_is_known_and_of_an_accelerators_size(name: str) -> None:
+    system = _load(name)
+    assert system.rent_range_usd_per_hour is not None and system.rent_usd_per_hour is not None
+    for rent in (*system.rent_range_usd_per_hour, system.rent_usd_per_hour):
+        assert 0.5 < rent / system.accelerators < 15
+
+
+@pytest.mark.parametrize("name", system_names())
+def test_what_is_missing_is_said(name: str) -> None:
+    system = _load(name)
+    assert system.chip is not None
+    for value, words in (
+        (system.chip.peak_flops.get("bf16"), "no bf16 peak is known"),
+        (system.power_w, "no power is known"),
+        (system.price_usd, "no price is known"),
+    ):
+        assert (value is None) == any(words in note for note in system.notes), words
 
 
 @pytest.mark.parametrize("technology", catalogue.technology_names())

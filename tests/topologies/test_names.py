@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.topologies.graphs import links_by_ends
-from topo.errors import TopoError
+from topo.errors import CatalogueError, TopoError
 from topologies import load
 from topologies.names import parse
 
@@ -215,3 +215,8 @@ def test_bare_names_need_neither_pydantic_nor_scipy() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_count_behind_the_keys_is_sent_to_its_place() -> None:
+    with pytest.raises(CatalogueError, match=r"\*2 stands behind a key; .* NAME\*2,blocks=3x4"):
+        parse("wse3,blocks=3x4*2")

@@ -22,6 +22,7 @@ SORTS = {
     "memory-bandwidth": "memory_bandwidth_Bps",
     "power": "power_w",
     "price": "price_usd",
+    "rent": "rent_usd_per_hour",
 }
 """What systems can be sorted by, and the key of their record."""
 

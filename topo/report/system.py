@@ -44,12 +44,35 @@ def system_block(facts: Mapping[str, Any]) -> str:
     if facts["chip"]:
         rows.append(("chip", _chip(facts["chip"])))
     if facts["power_w"]:
-        rows.append(("power", f"{facts['power_w'] / 1e3:,.4g}kW"))
-    if facts["price_usd"]:
-        rows.append(("price", f"{facts['price_usd'] / 1e6:,.4g} million USD"))
+        rows.append(("power", _watts(facts["power_w"])))
+    rows += _money(facts)
     rows.append(("routing", f"{facts['routing']}; library: {facts['library']}"))
     rows += [("note" if i == 0 else "", note) for i, note in enumerate(facts["notes"])]
     return set_block(title, rows) + _sources(facts)
+
+
+def _money(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Price and rent, lowest to highest, of all and of one accelerator."""
+    rows = []
+    for label, key, unit in (
+        ("price", "price_range_usd", "USD"),
+        ("rent", "rent_range_usd_per_hour", "USD/h"),
+    ):
+        if facts[key]:
+            whole = " to ".join(dict.fromkeys(map(_dollars, facts[key])))
+            share = " to ".join(dict.fromkeys(_dollars(x / facts["accelerators"]) for x in facts[key]))
+            rows.append((label, f"{whole} {unit}; {share} an accelerator"))
+    return rows
+
+
+def _dollars(amount: float) -> str:
+    if amount >= 1e6:
+        return f"{amount / 1e6:,.4g} million"
+    return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.4g}"
+
+
+def _watts(power: float) -> str:
+    return f"{power / 1e6:,.4g}MW" if power >= 1e6 else f"{power / 1e3:,.4g}kW"
 
 
 def counted_words(number: int, word: str) -> str:

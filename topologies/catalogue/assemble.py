@@ -100,6 +100,7 @@ def assemble(
             f"{copies} domains are more than the {most.number:.0f} that its network is said to join",
         )
     rent = _of_all(system.rent, domains, accelerators)
+    notes = (*notes, *_unknown(system, low_high, watts, rent))
     return System(
         name=name,
         fabric=fabric,
@@ -108,7 +109,8 @@ def assemble(
         power_w=watts[0] if watts else None,
         price_usd=sum(low_high) / len(low_high) if low_high else None,
         price_range_usd=(min(low_high), max(low_high)) if low_high else None,
-        rent_usd_per_hour=rent[0] if rent else None,
+        rent_usd_per_hour=sum(rent) / len(rent) if rent else None,
+        rent_range_usd_per_hour=(min(rent), max(rent)) if rent else None,
         sources=sources,
         notes=notes,
         title=system.title,
@@ -119,6 +121,25 @@ def assemble(
         wafer=_wafer(system, plan),
         extra={key: fact.number for key, fact in system.published.items()},
     )
+
+
+def _unknown(
+    system: SystemFile,
+    price: tuple[float, ...] | None,
+    watts: tuple[float, ...] | None,
+    rent: tuple[float, ...] | None,
+) -> list[str]:
+    """What a reader would look for in vain."""
+    missing = []
+    if "bf16" not in system.chip.peak_flops:
+        missing.append("no bf16 peak is known")
+    if watts is None:
+        missing.append("no power is known")
+    if price is None:
+        missing.append(
+            "it is not sold, or no price is known; it can be rented" if rent else "no price is known"
+        )
+    return missing
 
 
 def _domain(document: Document, plan: Plan, name: str) -> Fabric:

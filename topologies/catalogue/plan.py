@@ -287,7 +287,7 @@ def _other_technology(name: str, plan: Plan, asked: str, size: int) -> Plan:
         )
     rate = new.link_bandwidth.number
     links = int(new.links.number) if new.links else max(1, round(plan.egress / rate))
-    how = "as that technology has" if new.links else f"to carry the {format_bandwidth(plan.egress)} of {name}"
+    how = "as that technology has" if new.links else _how_near(links * rate, plan.egress, name)
     note = (
         f"scale-up is {new.title} instead of {plan.technology}: {links} links of {format_bandwidth(rate)}, "
         f"{how}, on one plane each"
@@ -307,6 +307,14 @@ def _other_technology(name: str, plan: Plan, asked: str, size: int) -> Plan:
         changed=True,
         notes=(*plan.notes, note),
     )
+
+
+def _how_near(total: float, wanted: float, name: str) -> str:
+    """Whether whole links carry what the machine's own do, or how near they come."""
+    own = f"{format_bandwidth(wanted)} of {name}"
+    if abs(total - wanted) <= 1e-3 * wanted:
+        return f"to carry the {own}"
+    return f"{format_bandwidth(total)}, which whole links bring nearest to the {own}"
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from topologies.catalogue.sane import egress
 
 if TYPE_CHECKING:
-    from topologies.catalogue.values import Power, Price
+    from topologies.catalogue.values import Power, Price, Rent
 
 UNCERTAIN = ("estimate", "memory")
 
@@ -51,6 +51,7 @@ def record(name: str) -> dict[str, Any]:
         "memory_bandwidth_Bps": chip.memory_bandwidth,
         "power_w": file.power or chip.power,
         "price_usd": file.price,
+        "rent_usd_per_hour": file.rent,
     }
     return {
         "name": name,
@@ -69,6 +70,7 @@ def record(name: str) -> dict[str, Any]:
         "power_w": watts,
         "power_of": of if watts is not None else "",
         "price_usd": _per_accelerator(file.price, domain),
+        "rent_usd_per_hour": _per_accelerator(file.rent, domain),
         "library": file.library,
         "wafer": file.wafer is not None,
         "estimated": [
@@ -84,7 +86,7 @@ def records() -> list[dict[str, Any]]:
     return [record(name) for name in catalogue.system_names()]
 
 
-def _per_accelerator(value: Power | Price | None, domain: int) -> float | None:
+def _per_accelerator(value: Power | Price | Rent | None, domain: int) -> float | None:
     """The middle of what is stated, for one accelerator."""
     if value is None:
         return None

@@ -180,9 +180,10 @@ class Price(Value):
 
 
 class Rent(Value):
-    """US dollars an hour."""
+    """US dollars an hour, one figure or the lowest and the highest."""
 
     unit = "USD/h"
+    several = True
     per: Per
 
 
