@@ -22,7 +22,17 @@ from topo.network.program import flow_program
 from topo.prepared import Options, compiled, timed
 from topo.schedule import Schedule
 from topo.system import System
-from topo.training.choice import LARGE, Choose, Chosen, choose, own_part, promise, shift_schedule
+from topo.training.choice import (
+    LARGE,
+    MOST_ROWS,
+    Choose,
+    Chosen,
+    choose,
+    own_part,
+    promise,
+    rows_of,
+    shift_schedule,
+)
 from topo.training.operation import Operation
 
 
@@ -71,7 +81,7 @@ def _called(library: CCL, fabric: Fabric, links: Links, ranks: IntArray, operati
     place = place_of(site, links)
     if operation.operation == "send-recv":
         call = offered(library, Collective("send-recv", size, operation.bytes), place)[0]
-        recipe = (call.algorithm, call.schedule, call.protocol)
+        recipe: tuple[str | int, ...] = (call.algorithm, call.schedule, call.protocol)
         return Chosen(shift_schedule(size, operation), call.launch, terms=call.terms, recipe=recipe)
     collective = operation.collective(size)
     calls = offered(library, collective, place)
@@ -82,6 +92,8 @@ def _called(library: CCL, fabric: Fabric, links: Links, ranks: IntArray, operati
             continue
         done = acted(call, collective, place, _compiled if simulate else _uncompiled)
         if any(batch.routes is not None for batch in done.schedule.batches):
+            continue
+        if rows_of(done.schedule) > MOST_ROWS:
             continue
         bytes_of_one = 1.0 if collective.matrix is not None else operation.bytes
         recipe = (call.algorithm, call.schedule, call.protocol, call.chunks)

@@ -133,7 +133,7 @@ def choose(fabric: Fabric, ranks: IntArray, operation: Operation) -> Chosen:
         if entry.costly or refusal(entry, collective, site):
             continue
         schedule = build(entry.name, collective, site)
-        rows = sum(len(batch) * batch.copies for batch in schedule.batches)
+        rows = rows_of(schedule)
         if any(batch.routes is not None for batch in schedule.batches):
             continue
         crowded = collective.ranks > CROWDED and operation.operation != "all-to-all"
@@ -171,7 +171,7 @@ def _promising(collective: Collective, site: Site) -> Schedule:
         ):
             continue
         schedule = build(name, collective, site)
-        if any(batch.routes is not None for batch in schedule.batches):
+        if any(batch.routes is not None for batch in schedule.batches) or rows_of(schedule) > MOST_ROWS:
             continue
         seconds = promise(schedule, site)
         if best is None or seconds < best[0]:
@@ -182,6 +182,11 @@ def _promising(collective: Collective, site: Site) -> Schedule:
             f"groups above {LARGE} ranks go by {', '.join(LARGE_GROUPS)}",
         )
     return best[1]
+
+
+def rows_of(schedule: Schedule) -> int:
+    """Transfers of a schedule, repeats not counted."""
+    return sum(len(batch) * batch.copies for batch in schedule.batches)
 
 
 def promise(schedule: Schedule, site: Site) -> float:

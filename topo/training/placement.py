@@ -141,13 +141,13 @@ class Placement:
         if axis in AXES:
             moved = np.moveaxis(self.rank, 3 - AXES.index(axis), -1)
             return np.ascontiguousarray(moved).reshape(-1, size)
-        if axis in ("ep", "edp"):
-            ranks, inner, whole = self.rank.reshape(pp, 1, dp * cp * tp), self.ep, axis == "ep"
-        else:
-            ranks = self.rank.reshape(pp, dp * cp, tp).swapaxes(1, 2)
-            inner, whole = self.shard, axis in ("data", "shard")
-        if not whole:
-            ranks = ranks.reshape(pp, ranks.shape[1], -1, inner).swapaxes(2, 3)
+        inner = self.ep if axis in ("ep", "edp") else self.shard
+        ways = (pp, 1, dp * cp * tp) if axis in ("ep", "edp") else (pp, dp * cp, tp)
+        ranks: IntArray = self.rank.reshape(ways)
+        if axis not in ("ep", "edp"):
+            ranks = ranks.swapaxes(1, 2)
+        if axis in ("edp", "replica"):
+            ranks = ranks.reshape(pp, ranks.shape[1], ranks.shape[2] // inner, inner).swapaxes(2, 3)
         return np.ascontiguousarray(ranks).reshape(-1, size)
 
     def stage_of_groups(self, axis: str) -> IntArray:

@@ -1,0 +1,223 @@
+"""The program of groups that go by one schedule, on orbits of links.
+
+Each group given stands for its images under the symmetry of the fabric: its rows carry the weight of all of them on
+the orbits of the links.  Ways are found once for every orbit of pairs of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from topo.ccl import Terms
+from topo.collective import Collective
+from topo.errors import NetworkError
+from topo.fabric import BoolArray, Fabric, FloatArray, IntArray, sums
+from topo.network.program import Program, batch_routes, compile_program, pointer_from
+from topo.routing import Routes, find_routes, routes_from_entries
+from topo.schedule import Batch, Schedule
+from topo.training.choice import Chosen
+from topo.training.symmetry import smallest
+from topo.translation import Orbits
+
+MOST_ROWS = 6_000_000
+"""Rows, in hops, that one operation may be compiled to before it is refused."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sized:
+    """A program and how its bytes follow from the operation's.
+
+    Parameters
+    ----------
+    program : Program
+    slope, extra : float arrays [rows]
+        A row moves ``slope * bytes of the operation + extra``.
+    """
+
+    program: Program
+    slope: FloatArray
+    extra: FloatArray
+
+    def bytes(self, size: float) -> FloatArray:
+        """Bytes of each row for an operation of some size [rows]."""
+        return self.slope * size + self.extra
+
+
+def invariant(schedule: Schedule, turn: IntArray) -> bool:
+    """Whether a schedule is the same after its places are renumbered: place i becomes ``turn[i]``."""
+    known: dict[tuple[int, ...], bool] = {}
+    for batch in schedule.batches:
+        if batch.routes is not None or any(wait.pairs is not None for wait in batch.waits):
+            return False
+        key = (id(batch.source), id(batch.target), id(batch.fan), len(np.unique(batch.bytes)))
+        if key not in known:
+            known[key] = _same_rows(batch, turn)
+        if not known[key]:
+            return False
+    return True
+
+
+def _same_rows(batch: Batch, turn: IntArray) -> bool:
+    size = len(turn)
+    fan: FloatArray = np.zeros(len(batch))
+    moved: FloatArray = fan
+    if batch.fan is not None:
+        pointer, members = batch.fan
+        row = np.repeat(np.arange(len(batch)), np.diff(pointer))
+        # Sums of fixed pseudo-random numbers tell sets apart.
+        mark = np.random.default_rng(1).integers(0, 1 << 40, size).astype(float)
+        fan, moved = sums(row, mark[members], len(batch)), sums(row, mark[turn[members]], len(batch))
+    here = np.stack([(batch.source * size + batch.target).astype(float), batch.bytes, fan])
+    there = np.stack([(turn[batch.source] * size + turn[batch.target]).astype(float), batch.bytes, moved])
+    return bool((here[:, np.lexsort(here)] == there[:, np.lexsort(there)]).all())
+
+
+def compiled_groups(
+    chosen: Chosen,
+    size_of_operation: float,
+    fabric: Fabric,
+    members: IntArray,
+    count: IntArray,
+    orbits: Orbits,
+    turns: Sequence[IntArray],
+) -> Sized:
+    """The program of some groups that go by one schedule, each standing for ``count`` images, on orbits."""
+    schedule = chosen.schedule
+    groups, size = members.shape
+    finder = _Ways(schedule, fabric, members, count, orbits, turns)
+    first = np.arange(groups)[:, None] * size
+    known: dict[int, IntArray] = {}
+
+    def ends(places: IntArray) -> IntArray:
+        if id(places) not in known:
+            known[id(places)] = (first + places[None, :]).ravel()
+        return known[id(places)]
+
+    batches = []
+    for batch in schedule.batches:
+        fan = batch.fan
+        if fan is not None:
+            pointer, places = fan
+            fan = pointer_from(np.tile(np.diff(pointer), groups)), ends(places)
+        steps = np.arange(groups)[:, None] * len(batch)
+        waits = tuple(
+            wait
+            if wait.pairs is None
+            else replace(
+                wait,
+                pairs=(
+                    (steps + wait.pairs[0][None, :]).ravel(),
+                    (np.arange(groups)[:, None] * len(schedule.batches[wait.batch]) + wait.pairs[1]).ravel(),
+                ),
+            )
+            for wait in batch.waits
+        )
+        batches.append(
+            replace(
+                batch,
+                source=ends(batch.source),
+                target=ends(batch.target),
+                bytes=np.tile(batch.bytes, groups),
+                fan=fan,
+                waits=waits,
+                routes=finder.of(batch),
+            )
+        )
+    collective = Collective("all-to-all", max(groups * size, 2), 1.0)
+    together = Schedule(collective, schedule.algorithm, tuple(batches), schedule.cutting)
+    program = compile_program(together, fabric, ranks=np.arange(collective.ranks))
+    program = replace(program, capacity=fabric.bandwidth[orbits.first])
+    switched = np.repeat([b.form != "direct" for b in batches], [len(b) for b in batches])
+    return _with_terms(program, chosen, size_of_operation, switched, fabric.scale_out[orbits.first])
+
+
+def _with_terms(
+    program: Program, chosen: Chosen, size: float, switched: BoolArray, scale_out: BoolArray
+) -> Sized:
+    """What a library's protocol does to bytes and latencies, as for any of its calls (:mod:`topo.ccl.call`)."""
+    terms = chosen.terms or Terms()
+    row = np.repeat(np.arange(program.rows), np.diff(program.route_pointer))
+    tier = (np.bincount(row, scale_out[program.route_link], program.rows) > 0).astype(np.int64)
+    factor = np.where(switched, terms.switch_factor, np.asarray(terms.factor)[tier])
+    extra = np.where(switched, terms.switch_extra, np.asarray(terms.extra)[tier])
+    step = np.where(switched, 0.0, np.asarray(terms.step)[tier])
+    slope = program.bytes * chosen.size / size * factor
+    extra = np.where(program.bytes > 0, extra, 0.0)
+    program = replace(program, bytes=slope * size + extra, latency=program.latency + step)
+    return Sized(program, slope, extra)
+
+
+class _Ways:
+    """Ways of the transfers of groups, on orbits of links."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        fabric: Fabric,
+        members: IntArray,
+        count: IntArray,
+        orbits: Orbits,
+        turns: Sequence[IntArray],
+    ) -> None:
+        self.fabric, self.members, self.count, self.orbits = fabric, members, count, orbits
+        self.known: dict[tuple[int, ...], Routes] = {}
+        size = members.shape[1]
+        plain = [batch for batch in schedule.batches if batch.form == "direct" and batch.routes is None]
+        codes: dict[tuple[int, int], IntArray] = {}
+        for batch in plain:
+            ends = id(batch.source), id(batch.target)
+            if ends not in codes:
+                codes[ends] = batch.source * size + batch.target
+        self.pairs = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *codes.values()]))
+        self.size = size
+        if not len(self.pairs):
+            return
+        label = np.arange(len(self.pairs))
+        before = None
+        while turns and (before is None or (before != label).any()):
+            before = label
+            for turn in turns:
+                moved = turn[self.pairs // size] * size + turn[self.pairs % size]
+                label = smallest(label, np.searchsorted(self.pairs, moved), size)
+        leader, self.of_pair = np.unique(label, return_inverse=True)
+        self.leaders = len(leader)
+        if len(leader) * len(members) > MOST_ROWS // 4:
+            raise NetworkError(
+                f"{schedule.algorithm} in groups of {size} has {len(leader) * len(members):,} different transfers",
+                "name an algorithm with fewer, or a placement with more symmetry",
+            )
+        source = members[:, self.pairs[leader] // size].ravel()
+        target = members[:, self.pairs[leader] % size].ravel()
+        found = find_routes(fabric, source, target)
+        self.ways = self._on_orbits(found, np.repeat(count, len(leader)))
+
+    def of(self, batch: Batch) -> Routes:
+        """Ways of one batch, group after group."""
+        key = (id(batch.source), id(batch.target), id(batch.fan), id(batch.routes))
+        if key not in self.known:
+            self.known[key] = self._find(batch)
+        return self.known[key]
+
+    def _find(self, batch: Batch) -> Routes:
+        groups = len(self.members)
+        if batch.form == "direct" and batch.routes is None:
+            place = np.searchsorted(self.pairs, batch.source * self.size + batch.target)
+            rows = np.arange(groups)[:, None] * self.leaders + self.of_pair[place][None, :]
+            return self.ways.take(rows.ravel())
+        parts = [batch_routes(batch, self.fabric, ranks, "auto", 0) for ranks in self.members]
+        whole = Routes(
+            pointer_from(np.concatenate([np.diff(part.pointer) for part in parts])),
+            np.concatenate([part.link for part in parts]),
+            np.concatenate([part.fraction for part in parts]),
+            np.concatenate([part.latency for part in parts]),
+        )
+        return self._on_orbits(whole, np.repeat(self.count, len(batch)))
+
+    def _on_orbits(self, routes: Routes, count: IntArray) -> Routes:
+        row = routes.rows()
+        link = self.orbits.of_link[routes.link]
+        share = routes.fraction * count[row] / self.orbits.size[link]
+        return routes_from_entries(len(routes), row, link, share, routes.latency, len(self.orbits.size))
