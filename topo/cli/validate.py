@@ -12,7 +12,7 @@ from topo.cli.options import as_json, echo_json
 
 if TYPE_CHECKING:
     from topo.validation.compare import Outcome
-    from topo.validation.row import Reading, Row
+    from topo.validation.row import Problem, Reading, Row
 
 GREW = 1
 """Exit code when an error grew past the recorded one."""
@@ -56,6 +56,14 @@ Examples:
     type=click.Path(path_type=Path),
     help="Recorded errors.  [default: those of the package]",
 )
+@click.option(
+    "--leave-one-out",
+    "leave_out",
+    is_flag=False,
+    flag_value="system",
+    type=click.Choice(["system", "machine"]),
+    help="Error of every system (or single machine) with constants fitted to the others.  Takes minutes.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes.")
 @as_json
 def command(
@@ -69,6 +77,7 @@ def command(
     figures: Path | None,
     record: bool,
     recorded: Path | None,
+    leave_out: str | None,
     jobs: int,
     as_json: bool,
 ) -> int:
@@ -89,6 +98,10 @@ def command(
 
     reading = read_rows([*own, *(packaged_files() if packaged or not own else [])])
     rows = _filtered(reading, systems, operations)
+
+    if leave_out is not None:
+        _print_left_out(rows, leave_out, jobs, as_json=as_json)
+        return _complain(reading.problems)
 
     from tqdm import tqdm
 
@@ -112,10 +125,33 @@ def command(
 
         written = write_figures(outcome.compared, figures)
         click.echo(f"In {figures}: {', '.join(path.name for path in written)}", err=as_json or as_csv)
-    for problem in outcome.problems:
-        click.echo(f"topo: error: {problem}", err=True)
+    bad = _complain(outcome.problems)
     code = _against_record(outcome, record, recorded) if record or recorded or not (own or ccl) else 0
-    return 2 if outcome.problems else code
+    return bad or code
+
+
+def _complain(problems: Sequence[Problem]) -> int:
+    for problem in problems:
+        click.echo(f"topo: error: {problem}", err=True)
+    return 2 if problems else 0
+
+
+def _print_left_out(rows: Sequence[Row], by: str, jobs: int, *, as_json: bool) -> None:
+    from tqdm import tqdm
+
+    from topo.validation.leave_out import leave_one_out, leave_out_data, leave_out_table
+    from topo.validation.text import set_table
+
+    with tqdm(total=len(rows), unit="row", disable=None, leave=False) as bar:
+        found = leave_one_out(rows, by=by, workers=jobs, progress=bar.update)
+    if as_json:
+        echo_json({"leave_one_out": leave_out_data(found)})
+        return
+    click.echo(set_table(leave_out_table(found, by), 1))
+    click.echo(
+        "\nMedian errors.  Left out: constants fitted to the other rows only; borrowed are those on which no other "
+        "row bears,\ntaken from like technologies."
+    )
 
 
 def _filtered(reading: Reading, systems: Sequence[str], operations: Sequence[str]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 The residual of a row is the logarithm of simulated over measured time, so that a factor counts alike at every size
 and in both directions.  Outliers count less (Huber's weights).  A constant that the rows say little about stays where
-it was: each is held there by a spring as stiff as one row whose error would be ``LOOSE`` when the constant doubles.
+it was: each is held there by a spring as stiff as one row whose residual would be ``loose`` when the constant doubles.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def fit(
     start: FloatArray | None = None,
     *,
     rounds: int = ROUNDS,
+    loose: float = LOOSE,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Fit:
     """Move constants until the rows are met best.
@@ -93,6 +94,8 @@ def fit(
         Where the constants begin; at their values by default.
     rounds : int
         Steps at most.
+    loose : float
+        How stiffly constants are held where they begin.
     progress : callable
         Called with 1 after every evaluation.
     """
@@ -102,7 +105,7 @@ def fit(
     before = here = residuals(position)
     progress(1)
     slopes = _slopes(free, residuals, position, here, scale, progress)
-    stiff = np.full(len(free), LOOSE**2)
+    stiff = np.full(len(free), loose**2)
     damping = 1e-2
     cost = _cost(here, position, origin, scale, stiff)
     for _ in range(rounds):

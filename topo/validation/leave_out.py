@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,11 @@ import topo
 from topo.ccl import CCL, load
 from topo.fabric import FloatArray
 from topo.library import system_links
-from topo.validation.compare import Compared
 from topo.validation.constants import FITTED, Free, free_constants
 from topo.validation.evaluate import Evaluator
 from topo.validation.fit import fit
 from topo.validation.row import Row
+from topo.validation.statistics import LARGE, SMALL, Statistics, statistics
 
 BY = ("system", "machine")
 
@@ -49,12 +50,11 @@ class Left:
     refitted: tuple[str, ...]
     borrowed: tuple[str, ...]
 
-    def compared(self) -> tuple[Compared, ...]:
-        """The rows beside their times without the system."""
-        return tuple(
-            Compared(row, row.seconds * (1 + error), "", "", "")
-            for row, error in zip(self.rows, self.without, strict=True)
-        )
+    def part(self, *, large: bool, without: bool) -> Statistics | None:
+        """Statistics of the rows from 1 MiB, or below; None where there is none."""
+        errors = self.without if without else self.fitted
+        some = [e for row, e in zip(self.rows, errors, strict=True) if (row.bytes >= 2**20) == large]
+        return statistics(some) if some else None
 
 
 def name_of(row: Row, by: str) -> str:
@@ -189,3 +189,52 @@ def _like(constant: Free, libraries: dict[str, CCL]) -> float:
             if other.name != constant.library and constant.key in other.constants
         ]
     return float(np.clip(np.median(values), constant.low, constant.high)) if values else constant.value
+
+
+def leave_out_data(found: Sequence[Left]) -> list[dict[str, Any]]:
+    """All of it as JSON data."""
+    return [
+        {
+            "name": left.name,
+            "rows": len(left.rows),
+            "fitted": statistics(left.fitted).record(),
+            "without": statistics(left.without).record(),
+            "refitted": list(left.refitted),
+            "borrowed": list(left.borrowed),
+        }
+        for left in found
+    ]
+
+
+def leave_out_table(found: Sequence[Left], by: str) -> list[tuple[str, ...]]:
+    """Header and lines: median errors below and from 1 MiB, fitted and left out; then over all rows."""
+    head = (by, "rows", f"{SMALL}: fitted", "left out", f"{LARGE}: fitted", "left out", "borrowed")
+    lines = [head]
+    every = Left(
+        "all",
+        tuple(row for left in found for row in left.rows),
+        tuple(e for left in found for e in left.fitted),
+        tuple(e for left in found for e in left.without),
+        (),
+        (),
+    )
+    for left in (*found, every):
+        cells = [
+            "-" if part is None else f"{part.median:.1%}".replace("%", " %")
+            for part in (
+                left.part(large=False, without=False),
+                left.part(large=False, without=True),
+                left.part(large=True, without=False),
+                left.part(large=True, without=True),
+            )
+        ]
+        constants = len(left.borrowed) + len(left.refitted)
+        lines.append(
+            (
+                left.name,
+                str(len(left.rows)),
+                *cells,
+                f"{len(left.borrowed)} of {constants}" if constants else "",
+            )
+        )
+    return lines
