@@ -1,0 +1,116 @@
+"""Charts drawn by matplotlib, for papers and slides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from topo.report.chart import Chart, Record, Spread, gathered
+from topo.report.figures import plain_numbers, size_axis
+from topo.report.style import look, save, styled
+
+_MOST_SERIES = 12
+_SIZE = (6.4, 4.0)
+
+
+def write_chart_figures(charts: Sequence[Chart], records: Sequence[Record], folder: Path) -> list[Path]:
+    """Draw charts into a folder, each as SVG and PNG; those without data are left out.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    written = []
+    for number, chart in enumerate(charts, 1):
+        series = gathered(chart, records)
+        if not series:
+            continue
+        name = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-")[:60] or "chart"
+        with styled() as pyplot:
+            figure, axis = pyplot.subplots(figsize=_SIZE)
+            _draw(figure, axis, chart, series)
+            folder.mkdir(parents=True, exist_ok=True)
+            written += [save(figure, folder / f"{number}-{name}{suffix}") for suffix in (".svg", ".png")]
+    return written
+
+
+def _draw(figure: Any, axis: Any, chart: Chart, series: dict[str, list[Spread]]) -> None:
+    shown = dict(sorted(series.items(), key=lambda entry: -len(entry[1]))[:_MOST_SERIES])
+    shown = {label: series[label] for label in series if label in shown}
+    left_out = len(series) - len(shown)
+    axis.set_title(chart.title + (f" ({left_out} more series not shown)" if left_out else ""))
+    axis.set_xlabel(chart.x_title or chart.x)
+    axis.set_ylabel(chart.y_title or chart.y)
+    if chart.kind == "heat":
+        _heat(figure, axis, chart, shown)
+        return
+    numbers = all(isinstance(spread.x, (int, float)) for spreads in shown.values() for spread in spreads)
+    categories = list(dict.fromkeys(spread.x for spreads in shown.values() for spread in spreads))
+    place = {x: x if numbers and chart.kind in ("line", "scatter") else i for i, x in enumerate(categories)}
+    if chart.log_x and numbers and chart.kind in ("line", "scatter"):
+        axis.set_xscale("log")
+    for number, (label, spreads) in enumerate(shown.items()):
+        _series(axis, chart, label, spreads, place, number, len(shown))
+    if chart.kind in ("bar", "box") or not numbers:
+        axis.set_xticks(range(len(categories)), [str(x) for x in categories], rotation=30, ha="right")
+    elif chart.x in ("bytes", "size") or chart.x.endswith("_bytes"):
+        size_axis(axis, sorted(categories))
+    if chart.log_y:
+        plain_numbers(axis)
+    if len(shown) > 1:
+        axis.legend()
+
+
+def _series(
+    axis: Any, chart: Chart, label: str, spreads: list[Spread], place: dict[Any, Any], number: int, of: int
+) -> None:
+    style = look(number)
+    xs = [place[spread.x] for spread in spreads]
+    if chart.kind == "scatter":
+        points = [(place[spread.x], value) for spread in spreads for value in spread.values]
+        axis.plot(
+            *zip(*points, strict=True), linestyle="", marker=style.marker, color=style.color, label=label
+        )
+        return
+    width = 0.8 / of
+    offset = (number - (of - 1) / 2) * width
+    if chart.kind == "box":
+        boxes = axis.boxplot(
+            [spread.values for spread in spreads], positions=[x + offset for x in xs], widths=width * 0.8
+        )
+        for part in (*boxes["boxes"], *boxes["medians"], *boxes["whiskers"], *boxes["caps"]):
+            part.set_color(style.color)
+        axis.plot([], [], color=style.color, label=label)
+        return
+    middle = [spread.middle for spread in spreads]
+    low = [spread.low for spread in spreads]
+    high = [spread.high for spread in spreads]
+    bars = [
+        [m - a for m, a in zip(middle, low, strict=True)],
+        [b - m for m, b in zip(middle, high, strict=True)],
+    ]
+    spread_out = any(a != b for a, b in zip(low, high, strict=True))
+    if chart.kind == "bar":
+        places = [x + offset for x in xs]
+        axis.bar(places, middle, width, color=style.color, label=label, yerr=bars if spread_out else None)
+        return
+    axis.plot(xs, middle, label=label, **style.line())
+    if spread_out:
+        axis.fill_between(xs, low, high, color=style.color, alpha=0.15, linewidth=0)
+
+
+def _heat(figure: Any, axis: Any, chart: Chart, series: dict[str, list[Spread]]) -> None:
+    columns = list(dict.fromkeys(spread.x for spreads in series.values() for spread in spreads))
+    cells = [
+        [next((spread.middle for spread in spreads if spread.x == x), float("nan")) for x in columns]
+        for spreads in series.values()
+    ]
+    image = axis.imshow(cells, aspect="auto", cmap="cividis")
+    axis.grid(False)
+    axis.set_xticks(range(len(columns)), [str(x) for x in columns], rotation=30, ha="right")
+    axis.set_yticks(range(len(series)), list(series))
+    axis.set_ylabel("")
+    figure.colorbar(image, label=chart.y_title or chart.y)

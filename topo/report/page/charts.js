@@ -1,0 +1,124 @@
+"use strict";
+// Charts of the page: from a description and the rows that are left by the filters to Plotly's traces.
+
+const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F"];
+const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
+const MOST_SERIES = 24, MOST_POINTS = 4000;
+
+// Plotly reads some HTML in labels; names are to be shown as they are.
+function shown(text) {
+  return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+function size(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let unit = 0;
+  while (bytes >= 1024 && unit < units.length - 1) { bytes /= 1024; unit += 1; }
+  return Number(bytes.toPrecision(4)) + units[unit];
+}
+
+function middle(values) {
+  const sorted = values.slice().sort((a, b) => a - b), half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+// The rows of a chart by series and by place on its x axis: [label, [[x, [y, ...]], ...]].
+function gathered(chart, rows, value) {
+  const found = new Map();
+  const where = Object.entries(chart.where);
+  for (const row of rows) {
+    const x = value(chart.x, row), y = value(chart.y, row);
+    if (x === null || x === "" || typeof y !== "number") continue;
+    if (!where.every(([name, wanted]) => String(value(name, row)) === String(wanted))) continue;
+    const label = chart.series.map(name => value(name, row)).join(", ");
+    if (!found.has(label)) found.set(label, new Map());
+    const places = found.get(label);
+    if (!places.has(x)) places.set(x, []);
+    places.get(x).push(y * chart.y_factor);
+  }
+  return [...found].map(([label, places]) => {
+    const list = [...places];
+    if (list.every(([x]) => typeof x === "number")) list.sort((a, b) => a[0] - b[0]);
+    return [label, list];
+  });
+}
+
+function trace(chart, label, places, number) {
+  const colour = COLOURS[number % COLOURS.length];
+  const made = {
+    name: shown(label), marker: {color: colour, symbol: SYMBOLS[number % SYMBOLS.length], size: 7},
+    line: {color: colour, dash: DASHES[number % DASHES.length], width: 2},
+  };
+  const xs = places.map(([x]) => typeof x === "number" && chart.kind !== "bar" && chart.kind !== "box" ? x : shown(x));
+  if (chart.kind === "scatter" || chart.kind === "box") {
+    const step = Math.ceil(places.reduce((sum, [, ys]) => sum + ys.length, 0) / MOST_POINTS);
+    made.x = places.flatMap(([, ys], at) => ys.map(() => xs[at])).filter((_, at) => at % step === 0);
+    made.y = places.flatMap(([, ys]) => ys).filter((_, at) => at % step === 0);
+    Object.assign(made, chart.kind === "box" ? {type: "box", boxpoints: false} : {type: "scatter", mode: "markers"});
+    return made;
+  }
+  made.x = xs;
+  made.y = places.map(([, ys]) => middle(ys));
+  Object.assign(made, chart.kind === "bar" ? {type: "bar"} : {type: "scatter", mode: "lines+markers"});
+  if (places.some(([, ys]) => Math.max(...ys) !== Math.min(...ys))) {
+    made.error_y = {
+      type: "data", symmetric: false, thickness: 1, width: 3,
+      array: places.map(([, ys], at) => Math.max(...ys) - made.y[at]),
+      arrayminus: places.map(([, ys], at) => made.y[at] - Math.min(...ys)),
+    };
+    made.text = places.map(([, ys]) => ys.length > 1 ? `median of ${ys.length}` : "");
+  }
+  return made;
+}
+
+function heat(chart, series) {
+  const xs = [...new Set(series.flatMap(([, places]) => places.map(([x]) => x)))];
+  const z = series.map(([, places]) => {
+    const known = new Map(places);
+    return xs.map(x => known.has(x) ? middle(known.get(x)) : null);
+  });
+  return {
+    type: "heatmap", x: xs.map(shown), y: series.map(([label]) => shown(label)), z, colorscale: "Cividis",
+    colorbar: {title: {text: shown(chart.y_title || chart.y)}},
+  };
+}
+
+function axis(words, log) {
+  return {title: {text: shown(words)}, type: log ? "log" : undefined, automargin: true, gridcolor: "#ddd", zeroline: false};
+}
+
+function sizeTicks(axis, series) {
+  const xs = series.flatMap(([, places]) => places.map(([x]) => x));
+  const low = Math.floor(Math.log2(Math.min(...xs))), high = Math.ceil(Math.log2(Math.max(...xs)));
+  const step = Math.max(1, Math.ceil((high - low) / 7));
+  axis.tickvals = [];
+  for (let power = low; power <= high; power += step) axis.tickvals.push(2 ** power);
+  axis.ticktext = axis.tickvals.map(size);
+}
+
+// What Plotly needs for a chart, and a sentence for the caption and for screen readers.
+function drawing(chart, rows, value) {
+  let series = gathered(chart, rows, value);
+  const all = series.length;
+  if (all > MOST_SERIES) {
+    series = [...series].sort((a, b) => b[1].length - a[1].length).slice(0, MOST_SERIES);
+  }
+  const traces = chart.kind === "heat" ? (all ? [heat(chart, series)] : [])
+    : series.map(([label, places], number) => trace(chart, label, places, number));
+  const layout = {
+    margin: {l: 60, r: 10, t: 10, b: 50}, paper_bgcolor: "#fff", plot_bgcolor: "#fff",
+    font: {family: "system-ui, sans-serif", size: 12, color: "#1b1b1b"},
+    xaxis: axis(chart.x_title || chart.x, chart.log_x), yaxis: axis(chart.y_title || chart.y, chart.log_y),
+    showlegend: traces.length > 1, hovermode: "closest", legend: {orientation: "h", y: -0.25}, barmode: "group",
+    boxmode: "group",
+  };
+  if (chart.kind === "heat") { layout.xaxis.type = layout.yaxis.type = "category"; layout.yaxis.title.text = ""; }
+  if (chart.kind === "bar" || chart.kind === "box") layout.xaxis.type = "category";
+  const numbers = series.every(([, places]) => places.every(([x]) => typeof x === "number"));
+  if (numbers && all && chart.log_x && chart.kind === "line" && /(^|_)bytes$/.test(chart.x)) sizeTicks(layout.xaxis, series);
+  const left = all > MOST_SERIES ? `; ${all - MOST_SERIES} more are left out: filter to see them` : "";
+  const words = all === 0 ? "No record is left by the filters."
+    : `${chart.y_title || chart.y} against ${chart.x_title || chart.x}, ${all} series${left}.`;
+  return {traces, layout, words};
+}
