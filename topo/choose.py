@@ -90,7 +90,8 @@ def best_chunks(
         A time that has to be beaten.
     history : History, optional
     """
-    pipelines = algorithm.pipelines and may_cut(collective, CHUNK_COUNTS[0])
+    # What is costly finds its own number.
+    pipelines = algorithm.pipelines and not algorithm.costly and may_cut(collective, CHUNK_COUNTS[0])
     ready = prepared(algorithm, collective, site, 1, options)
     floor = max(floor, ready.latency, ready.busy)
     if floor >= cutoff:
@@ -248,10 +249,14 @@ def fastest(
         for entry in entries:
             costly.remove(entry)
             if worth_it(entry, collective, site, bound, best, history):
+                history.losers.add(entry.name)
                 best = _better(entry, collective, site, options, chunks, best, history)
 
+    search([entry for entry in costly if entry.name == history.winner])
     for _, floor, entry in promises:
         cutoff = best.seconds if best is not None else np.inf
+        if cutoff <= enough:
+            break
         if floor >= cutoff:
             continue
         if chunks is None:
@@ -261,14 +266,13 @@ def fastest(
         events += run.events
         if run.seconds < cutoff:
             best = run
-        if best is not None and best.seconds <= enough:
-            break
         if events > EVENTS_BEFORE_A_FOREST:
             search([entry for entry in costly if entry.pipelines])
     search(list(costly))
     if best is None:
         raise AlgorithmError(f"no algorithm finishes {collective.operation} on {site.fabric.name}")
     history.winner = best.prepared.algorithm.name
+    history.losers.discard(history.winner)
     return best
 
 
@@ -308,11 +312,7 @@ def _better(
     run = simulated(prepared(entry, collective, site, chunks or 1, options), options, cutoff)
     if entry.pipelines:
         history.note(run, collective.bytes, min(run.seconds, cutoff))
-    if run.seconds < cutoff:
-        history.losers.discard(entry.name)
-        return run
-    history.losers.add(entry.name)
-    return best
+    return run if run.seconds < cutoff else best
 
 
 def named(

@@ -3,13 +3,14 @@
 Two ways.  *Shortest*: every tree is one of shortest ways from its root, and each rank chooses the parents of its
 trees by itself (a small flow per rank), which suffices on most fabrics and makes the flattest trees.  *Growing*:
 classes of equal trees grow edge by edge, each by as much as keeps the rest packable, which always succeeds
-(Schrijver, "Combinatorial Optimization", section 53; used so by ForestColl).
+(Schrijver, "Combinatorial Optimization", section 53; used so by ForestColl).  Few classes grow in turn, level by
+level, so that none takes all the short ways; many grow one after another, which costs less.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +18,9 @@ from tqdm import tqdm
 from topo.algorithms.synthesis.cuts import fed
 from topo.errors import InternalError
 from topo.fabric import BoolArray, IntArray
+
+MOST_IN_TURN = 64
+"""Roots whose trees grow in turn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +129,8 @@ class _Class:
     parent: IntArray
     count: int
     order: list[int] = field(default_factory=list)
+    done: int = 0
+    """Ranks, in order of reaching, from which it has grown as far as it could."""
 
 
 def _grown(capacity: IntArray, weights: IntArray) -> Trees:
@@ -142,11 +148,15 @@ def _grown(capacity: IntArray, weights: IntArray) -> Trees:
     progress = tqdm(
         total=int(weights.sum()), desc="packing trees", unit="tree", delay=2, disable=None, leave=False
     )
+    in_turn = int(np.count_nonzero(weights)) <= MOST_IN_TURN
     while waiting:
         growing = waiting.popleft()
-        tight = _grow(growing, waiting, left, tight)
-        finished.append(growing)
-        progress.update(growing.count)
+        tight = _grow(growing, waiting, left, tight, in_turn)
+        if growing.reached.all():
+            finished.append(growing)
+            progress.update(growing.count)
+        else:
+            waiting.append(growing)
     progress.close()
     count = np.asarray([grown.count for grown in finished])
     root = np.repeat([grown.root for grown in finished], count)
@@ -155,11 +165,23 @@ def _grown(capacity: IntArray, weights: IntArray) -> Trees:
     return Trees(root[order], parent[order])
 
 
-def _grow(growing: _Class, waiting: deque[_Class], left: IntArray, tight: BoolArray) -> BoolArray:
-    """Grow one class until it spans; what it cannot take along on an edge stays behind as a class of its own."""
+def _grow(
+    growing: _Class, waiting: deque[_Class], left: IntArray, tight: BoolArray, one_level: bool
+) -> BoolArray:
+    """Grow one class, by a level or until it spans; what it cannot take along on an edge stays behind as a class of
+    its own.
+
+    Returns
+    -------
+    bool array [cuts, members]
+        Sets of ranks that let in no more than the trees that must still come in.
+    """
     members = len(left)
     turn = (np.arange(members) - growing.root) % members
-    for giver in growing.order:
+    end = len(growing.order) if one_level else members
+    while growing.done < min(end, len(growing.order)):
+        giver = growing.order[growing.done]
+        growing.done += 1
         for taker in np.lexsort((turn, -left[giver])).tolist():
             if left[giver, taker] == 0:
                 break
@@ -176,12 +198,13 @@ def _grow(growing: _Class, waiting: deque[_Class], left: IntArray, tight: BoolAr
                 continue
             units = min(units, room)
             if units < growing.count:
-                rest = _Class(
-                    growing.root,
-                    growing.reached.copy(),
-                    growing.parent.copy(),
-                    growing.count - units,
-                    growing.order.copy(),
+                rest = replace(
+                    growing,
+                    reached=growing.reached.copy(),
+                    parent=growing.parent.copy(),
+                    count=growing.count - units,
+                    order=growing.order.copy(),
+                    done=growing.done - 1,
                 )
                 waiting.appendleft(rest)
                 growing.count = units
@@ -189,7 +212,7 @@ def _grow(growing: _Class, waiting: deque[_Class], left: IntArray, tight: BoolAr
             growing.parent[taker] = giver
             growing.order.append(taker)
             left[giver, taker] -= units
-    if not growing.reached.all():
+    if growing.done == len(growing.order) and not growing.reached.all():
         raise InternalError(f"a tree rooted at rank {growing.root} cannot grow to all ranks")
     return tight
 
