@@ -82,7 +82,7 @@ def command(kind: str | None, as_json: bool, **choice: Any) -> None:
             click.echo(f"{chr(10) if number else ''}{name}")
         for entry in entries:
             indent = "  " if kind is None else ""
-            facts = _facts(entry) if kind == "systems" else ""
+            facts = _facts(entry, choice.get("sort")) if kind == "systems" else ""
             click.echo(f"{indent}{entry['name']:<{width}}{facts}{entry['summary']}".rstrip())
 
 
@@ -137,8 +137,8 @@ def _sorted(entries: list[dict[str, Any]], by: str | None) -> list[dict[str, Any
     return sorted(entries, key=lambda entry: (entry[key] is None, -(entry[key] or 0.0)))
 
 
-def _facts(entry: dict[str, Any]) -> str:
-    """The main numbers of a system in columns, each with its unit."""
+def _facts(entry: dict[str, Any], by: str | None) -> str:
+    """The main numbers of a system in columns, each with its unit, and what is sorted by."""
     from topo.units import format_bandwidth, format_bytes
 
     def shown(key: str, words: Callable[[float], str]) -> str:
@@ -146,13 +146,21 @@ def _facts(entry: dict[str, Any]) -> str:
         mark = "?" if key in entry["estimated"] else ""
         return "-" if value is None else words(value) + mark
 
-    cells = (
+    cells: tuple[tuple[str, int], ...] = (
         (f"{entry['accelerators']:,}", 7),
         ("x " + shown("scale_up_bandwidth_Bps", format_bandwidth), 13),
         ("out " + shown("scale_out_bandwidth_Bps", format_bandwidth), 15),
         (shown("bf16_flops", lambda flops: f"{flops / 1e12:,.5g}TFLOP/s"), 15),
         (shown("memory_bytes", format_bytes), 10),
     )
+    extra = {
+        "memory-bandwidth": lambda: shown("memory_bandwidth_Bps", format_bandwidth),
+        "power": lambda: shown("power_w", lambda watts: f"{watts:,.0f}W"),
+        "price": lambda: shown("price_usd", lambda dollars: f"{dollars:,.0f}USD"),
+        "rent": lambda: shown("rent_usd_per_hour", lambda dollars: f"{dollars:.3g}USD/h"),
+    }
+    if by in extra:
+        cells = (*cells, (extra[by](), 13))
     return "".join(f"{text:<{width}}" for text, width in cells)
 
 

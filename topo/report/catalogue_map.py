@@ -9,6 +9,8 @@ from typing import Any
 from topo.report.style import look, save, styled
 
 Record = Mapping[str, Any]
+Places = dict[tuple[float, float], list[str]]
+"""Names of the machines at each place of a map."""
 _SIZE = (9.0, 6.0)
 _LETTER = 3.6  # points, of a label
 
@@ -48,11 +50,14 @@ def _bandwidth(pyplot: Any, records: Sequence[Record]) -> Any:
     figure, axis = pyplot.subplots(figsize=_SIZE)
     vendors = _vendors(records)
     known = [r for r in records if r["scale_up_bandwidth_Bps"]]
-    _cloud(axis, known, lambda r: r["accelerators"], lambda r: r["scale_up_bandwidth_Bps"] / 1e9, vendors)
+    cloud = _cloud(
+        axis, known, lambda r: r["accelerators"], lambda r: r["scale_up_bandwidth_Bps"] / 1e9, vendors
+    )
     _legend(figure, known, vendors)
     axis.set_xlabel("accelerators of the largest scale-up domain")
     axis.set_ylabel("scale-up bandwidth per accelerator and direction (GB/s)")
     axis.set_title("Scale-up bandwidth against domain size; hollow: estimated or recalled")
+    _label(figure, [cloud])
     return figure
 
 
@@ -123,18 +128,19 @@ def _pair(
     def per(key: str, scale: float) -> Callable[[Record], float]:
         return lambda r: r[key] / r[by] * unit / scale
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(_SIZE[0] * 1.2, 5.0))
-    _cloud(axes[0], records, per("memory_bytes", 1e9), per("memory_bandwidth_Bps", 1e9), vendors, by)
+    figure, axes = pyplot.subplots(1, 2, figsize=(_SIZE[0] * 1.3, 5.5))
+    memory = _cloud(axes[0], records, per("memory_bytes", 1e9), per("memory_bandwidth_Bps", 1e9), vendors, by)
     axes[0].set_xlabel(f"memory (GB) {words}")
     axes[0].set_ylabel(f"memory bandwidth (GB/s) {words}")
     wired = [r for r in records if r["bf16_flops"] and r["scale_up_bandwidth_Bps"]]
-    _cloud(axes[1], wired, per("bf16_flops", 1e12), per("scale_up_bandwidth_Bps", 1e9), vendors, by)
+    compute = _cloud(axes[1], wired, per("bf16_flops", 1e12), per("scale_up_bandwidth_Bps", 1e9), vendors, by)
     axes[1].set_xlabel(f"dense bf16 (TFLOP/s) {words}")
     axes[1].set_ylabel(f"scale-up bandwidth (GB/s) {words}")
     _legend(figure, records, vendors)
     figure.suptitle(
         f"What comes {words}, {which}; hollow: estimated or recalled", x=0.01, ha="left", fontsize=11
     )
+    _label(figure, [memory, compute])
     return figure
 
 
@@ -145,9 +151,9 @@ def _cloud(
     up: Callable[[Record], float],
     vendors: Sequence[str],
     by: str = "scale_up_bandwidth_Bps",
-) -> None:
+) -> tuple[Any, Places]:
     """A point a machine on logarithmic axes, coloured by vendor; machines at one place share a label."""
-    places: dict[tuple[float, float], list[str]] = {}
+    places: Places = {}
     for r in records:
         colour, marker = _look(r["vendor"], vendors)
         place = (across(r), up(r))
@@ -158,33 +164,56 @@ def _cloud(
     _plain_log(axis.set_yscale, axis.yaxis)
     axis.margins(0.12)
     axis.autoscale_view()
-    _labels(axis, places)
+    return axis, places
 
 
-def _labels(axis: Any, places: Mapping[tuple[float, float], Sequence[str]]) -> None:
-    """Names beside the points, moved up or down until none lies on another."""
-    taken: list[tuple[float, float, float]] = []
+def _label(figure: Any, clouds: Sequence[tuple[Any, Places]]) -> None:
+    """Names beside the points, to the right or the left, moved up or down until none lies on another or on a point.
+
+    The layout must be final: what else the figure holds is laid out first, and labels do not change it.
+    """
+    figure.draw_without_rendering()
+    points = 72.0 / figure.dpi
     height = _LETTER * 1.9
-    points = 72.0 / axis.figure.dpi
-    for place in sorted(places, key=lambda at: (-at[1], at[0])):
-        x, y = (value * points for value in axis.transData.transform(place))
-        text = ", ".join(places[place])
-        left, right = x + 6, x + 6 + _LETTER * len(text)
-        free = y
-        for step in range(40):
-            free = y + (step + 1) // 2 * height / 2 * (-1 if step % 2 else 1)
-            if all(right < a or left > b or abs(free - c) >= height for a, b, c in taken):
-                break
-        taken.append((left, right, free))
-        axis.annotate(
-            text,
-            place,
-            (6, free - y),
-            textcoords="offset points",
-            fontsize=6,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2},
-        )
+    for axis, places in clouds:
+        dots = {place: axis.transData.transform(place) * points for place in places}
+        taken = [(x - 3.5, x + 3.5, y) for x, y in dots.values()]
+        edge = axis.get_window_extent().x1 * points
+        for place in sorted(places, key=lambda at: (-at[1], at[0])):
+            x, y = dots[place]
+            text = ", ".join(places[place])
+            left, free, to_the_left = _free_place(x, y, _LETTER * len(text), height, edge, taken)
+            taken.append((left, left + _LETTER * len(text), free))
+            axis.annotate(
+                text,
+                place,
+                (-6 if to_the_left else 6, free - y),
+                textcoords="offset points",
+                fontsize=6,
+                ha="right" if to_the_left else "left",
+                va="center",
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": "#bbbbbb",
+                    "linewidth": 0.4,
+                    "shrinkA": 0,
+                    "shrinkB": 2,
+                },
+            ).set_in_layout(False)
+
+
+def _free_place(
+    x: float, y: float, width: float, height: float, edge: float, taken: Sequence[tuple[float, float, float]]
+) -> tuple[float, float, bool]:
+    """Left end and height of a label, and whether it stands to the left of its point."""
+    for step in range(60):
+        free = y + (step + 1) // 2 * height / 2 * (-1 if step % 2 else 1)
+        for left, to_the_left in ((x + 6, False), (x - 6 - width, True)):
+            if left + width > edge and not to_the_left:
+                continue
+            if all(left + width < a or left > b or abs(free - c) >= height for a, b, c in taken):
+                return left, free, to_the_left
+    return x + 6, y, False
 
 
 def _look(vendor: str, vendors: Sequence[str]) -> tuple[str, str]:
