@@ -45,6 +45,14 @@ catalogue-page: $(RUNTIME) ## Write docs/systems.md with a picture of every syst
 optimality: $(RUNTIME) ## Write docs/optimality.md: every collective beside the time that nothing can beat
 	@$(BIN)/python experiments/optimality.py docs/optimality.md
 
+.PHONY: validate
+validate: $(RUNTIME) ## Hold the model against every measurement; fails when an error grew past the recorded one
+	@$(BIN)/topo validate
+
+.PHONY: validation
+validation: $(RUNTIME) ## Write docs/validation.md: how far off the simulation is, and where it is weak
+	@$(BIN)/topo validate --page docs > /dev/null
+
 .PHONY: clean
 clean: ## Remove .venv, caches and build leftovers; results/ stays
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov

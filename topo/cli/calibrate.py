@@ -153,7 +153,7 @@ def _print(found: Calibration, written: list[Path]) -> None:
         f"{len(found.rows)} measured times on {found.target}, {len({r.bytes for r in found.rows})} sizes; library "
         f"{found.library.name}\n"
     )
-    lines = [("constant", "meaning", "before", "now", "+-")]
+    lines: list[tuple[str, ...]] = [("constant", "meaning", "before", "now", "+-")]
     for c in found.determined:
         meaning = str(meanings()[c.constant.key]["meaning"]).partition(" (")[0]
         values = (_quantity(v, c.constant.unit) for v in (c.constant.value, c.value, c.standard_error))
@@ -162,7 +162,7 @@ def _print(found: Calibration, written: list[Path]) -> None:
     kept = [c.constant.name for c in found.outcome.constants if not c.determined]
     if kept:
         click.echo(f"\nThe measurements do not bear on {', '.join(kept)}.")
-    table = [("errors", *NUMBERS)]
+    table: list[tuple[str, ...]] = [("errors", *NUMBERS)]
     table += [("before", *percents(statistics(found.before))), ("after", *percents(statistics(found.after)))]
     click.echo("\n" + set_table(table, 1))
     if written:

@@ -49,7 +49,17 @@ Examples:
 @click.option(
     "--figures", metavar="DIR", type=click.Path(path_type=Path), help="Draw figures there: .svg, .png."
 )
-@click.option("--record", is_flag=True, help="Record the errors of today as those that may not grow.")
+@click.option(
+    "--page",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write validation.md and its figures there.",
+)
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Record the errors of today: as those that may not grow, or with --leave-one-out for the page.",
+)
 @click.option(
     "--recorded",
     metavar="FILE",
@@ -75,6 +85,7 @@ def command(
     ccl: str | None,
     as_csv: bool,
     figures: Path | None,
+    page: Path | None,
     record: bool,
     recorded: Path | None,
     leave_out: str | None,
@@ -100,7 +111,7 @@ def command(
     rows = _filtered(reading, systems, operations)
 
     if leave_out is not None:
-        _print_left_out(rows, leave_out, jobs, as_json=as_json)
+        _print_left_out(rows, leave_out, jobs, as_json=as_json, record=record)
         return _complain(reading.problems)
 
     from tqdm import tqdm
@@ -125,6 +136,11 @@ def command(
 
         written = write_figures(outcome.compared, figures)
         click.echo(f"In {figures}: {', '.join(path.name for path in written)}", err=as_json or as_csv)
+    if page is not None and outcome.compared:
+        from topo.validation.page import write_page
+
+        pages = write_page(outcome, [c.row for c in outcome.compared], page)
+        click.echo(f"Written: {', '.join(map(str, pages))}", err=as_json or as_csv)
     bad = _complain(outcome.problems)
     code = _against_record(outcome, record, recorded) if record or recorded or not (own or ccl) else 0
     return bad or code
@@ -136,7 +152,7 @@ def _complain(problems: Sequence[Problem]) -> int:
     return 2 if problems else 0
 
 
-def _print_left_out(rows: Sequence[Row], by: str, jobs: int, *, as_json: bool) -> None:
+def _print_left_out(rows: Sequence[Row], by: str, jobs: int, *, as_json: bool, record: bool) -> None:
     from tqdm import tqdm
 
     from topo.validation.leave_out import leave_one_out, leave_out_data, leave_out_table
@@ -144,6 +160,10 @@ def _print_left_out(rows: Sequence[Row], by: str, jobs: int, *, as_json: bool) -
 
     with tqdm(total=len(rows), unit="row", disable=None, leave=False) as bar:
         found = leave_one_out(rows, by=by, workers=jobs, progress=bar.update)
+    if record:
+        from topo.validation.page import write_left_one_out
+
+        write_left_one_out(leave_out_table(found, by), by)
     if as_json:
         echo_json({"leave_one_out": leave_out_data(found)})
         return

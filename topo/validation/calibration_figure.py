@@ -51,15 +51,11 @@ def _panel(axis: Any, calibration: Calibration, kind: tuple[str, int]) -> None:
         markerfacecolor="none",
         label="measured",
     )
-    for number, (label, place) in enumerate((("before", 1), ("after", 0))):
-        errors = [entry[1 if label == "before" else 2] for entry in mine]
-        axis.plot(
-            sizes,
-            [_busbw(row, row.seconds * (1 + e)) for (row, *_), e in zip(mine, errors, strict=True)],
-            color=look(place).color,
-            linestyle=look(number + 1).linestyle if label == "before" else "-",
-            label=f"simulated, {label}",
-        )
+    before = [_busbw(row, row.seconds * (1 + error)) for row, error, _ in mine]
+    after = [_busbw(row, row.seconds * (1 + error)) for row, _, error in mine]
+    style = look(1)
+    axis.plot(sizes, before, color=style.color, linestyle=style.linestyle, label="simulated, before")
+    axis.plot(sizes, after, color=look(0).color, linestyle="-", label="simulated, after")
     axis.set_title(f"{kind[0]}, {kind[1]} ranks")
     size_axis(axis, sizes)
     plain_numbers(axis)

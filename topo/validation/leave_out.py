@@ -209,7 +209,7 @@ def leave_out_data(found: Sequence[Left]) -> list[dict[str, Any]]:
 def leave_out_table(found: Sequence[Left], by: str) -> list[tuple[str, ...]]:
     """Header and lines: median errors below and from 1 MiB, fitted and left out; then over all rows."""
     head = (by, "rows", f"{SMALL}: fitted", "left out", f"{LARGE}: fitted", "left out", "borrowed")
-    lines = [head]
+    lines: list[tuple[str, ...]] = [head]
     every = Left(
         "all",
         tuple(row for left in found for row in left.rows),
