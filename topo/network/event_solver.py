@@ -259,8 +259,11 @@ class EventSolver:
         """When the next transfer drains or arrives; infinity when nothing moves."""
         return float(kernel.next_moment(self.tops, self.heap, self.numbers))
 
-    def advance(self, until: float = np.inf, most_events: int = NO_LIMIT) -> int:
-        """Run to a moment, to the end of a job, or to a stall; the answer is the kernel's word for which."""
+    def advance(self, until: float = np.inf, most_events: int = NO_LIMIT, watch: int = -1) -> int:
+        """Run to a moment, to the end of a job, to a stall, or to the end of a repeat of row ``watch``.
+
+        The answer is the kernel's word for which.
+        """
         while True:
             word = int(
                 kernel.advance(
@@ -288,6 +291,7 @@ class EventSolver:
                     self.changed,
                     self.numbers,
                     most_events,
+                    watch,
                 )
             )
             if word != kernel.HEAP_FULL:

@@ -15,7 +15,7 @@ BLOCK = 64
 TIE = 1e-12
 ROUNDING = 4e-15
 LEVEL = 1e-9
-REACHED, FINISHED, STALLED, HEAP_FULL = 0, 1, 2, 3
+REACHED, FINISHED, STALLED, HEAP_FULL, WATCHED = 0, 1, 2, 3, 4
 # Places in the array of whole numbers that the kernel keeps between calls.
 EVENTS, ACTIVE, HEAP, CHANGED, DIRTY, STAMP, LOCAL, FULL = range(8)
 NUMBERS = 8
@@ -589,8 +589,12 @@ def advance(
     changed: Any,
     numbers: Any,
     most_events: int,
+    watch: int,
 ) -> int:
-    """Run to ``until``, to the end of a job, to a stall, or until the heap of arrivals may overflow."""
+    """Run to ``until``, to the end of a job, to a stall, or until the heap of arrivals may overflow.
+
+    Also stops when a repeat of row ``watch`` has drained; -1 watches none.
+    """
     jobs = 0
     for j in range(len(unfinished)):
         jobs += 1 if unfinished[j] > 0 else 0
@@ -607,6 +611,7 @@ def advance(
             return STALLED
         now = min(now, until)
         clock[0] = now
+        watched = rows[watch].drained if watch >= 0 else 0
         numbers[EVENTS] += 1
         limit = now + slack(now, clock[1])
         queued, gone = 0, 0
@@ -684,3 +689,5 @@ def advance(
             left += 1 if unfinished[j] > 0 else 0
         if left < jobs:
             return FINISHED
+        if watch >= 0 and rows[watch].drained != watched:
+            return WATCHED

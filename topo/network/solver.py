@@ -31,6 +31,11 @@ ROUNDING = 4e-15
 CACHED_RATES = 512
 EVENT_WORK = 300
 """Work of one event here, in hops of a re-solve divided by eight; a count, so that choices never depend on speed."""
+WORTH_LOOKING = 32
+"""Repeats still to go from which it may pay to look for a recurrence in the compiled solver."""
+MOST_LOOKING = 20_000_000
+LOOK_ROWS = 2_000
+"""Rows that may be compared in looking for recurrences there, and what a look costs beyond its rows."""
 PATIENCE = 300_000
 """Work after which the compiled solver takes over: about what loading it costs."""
 
@@ -117,6 +122,8 @@ class FluidSolver:
         self._snapshot: _Snapshot | None = None
         self._since_snapshot = 0
         self._patience = 1
+        self._watch = -1
+        self._looks = 0
 
     def add(self, program: Program) -> Job:
         """Start a program now."""
@@ -147,6 +154,7 @@ class FluidSolver:
         self.capacity[link] = bytes_per_second
         if self._compiled is not None:
             self._compiled.set_capacity(link, bytes_per_second)
+            self._snapshot = None
             return
         self._settle()
         self._reset_memory()
@@ -267,11 +275,14 @@ class FluidSolver:
     def _advance_compiled(self, until: float) -> list[Job]:
         """The rest of :meth:`advance` in the compiled event solver."""
         from topo.network import kernel
+        from topo.network.event_solver import NO_LIMIT
 
         solver = self._compiled = self._compiled or self._handed_over()
         while True:
             before = solver.events
-            word = solver.advance(until, solver.events + 1) if self.certify else solver.advance(until)
+            watch = self._watched(solver)
+            most = solver.events + 1 if self.certify else NO_LIMIT
+            word = solver.advance(until, most, watch)
             self.events += solver.events - before
             self.now = solver.now
             if self.certify:
@@ -285,6 +296,13 @@ class FluidSolver:
                     finished.append(job)
             if finished:
                 return finished
+            if word == kernel.WATCHED:
+                self._looks += 1
+                self._mirror(solver)
+                self._skip(until)
+                if self._compiled is None:
+                    return self.advance(until)
+                continue
             if word == kernel.STALLED and until == np.inf:
                 self._take_back()
                 raise self._stalled()
@@ -292,6 +310,30 @@ class FluidSolver:
                 if until < np.inf:
                     self.now = solver.clock[0] = max(self.now, until)
                 return []
+
+    def _watched(self, solver: EventSolver) -> int:
+        """A row after whose repeats to look whether the state recurs: the one with most to go; -1 for none."""
+        if not self.skip_repeats or self._looks * (LOOK_ROWS + len(solver.rows)) > MOST_LOOKING:
+            return -1
+        rows = solver.rows
+        if self._watch < 0 or rows["drained"][self._watch] >= rows["repeat"][self._watch]:
+            left = rows["repeat"] - rows["drained"]
+            under_way = (rows["started"] > 0) & (left > 0)
+            if under_way.any():
+                left = np.where(under_way, left, 0)
+            self._watch = int(left.argmax()) if left.max(initial=0) >= WORTH_LOOKING else -1
+        return self._watch
+
+    def _mirror(self, solver: EventSolver) -> None:
+        """Show the state of the compiled solver here, to compare it."""
+        self.started, self.drained, self.arrived = (
+            solver.rows[name] for name in ("started", "drained", "arrived")
+        )
+        self.level = solver.gates["level"]
+        self.active, self.remaining, pending = solver.hand_back()
+        self.rate = solver.rates()[1]
+        self._since = self.now
+        self._pending = [(time, serial, rows) for serial, (time, rows) in enumerate(pending)]
 
     def _certify_compiled(self, solver: EventSolver) -> None:
         p = solver.program
@@ -606,6 +648,8 @@ class FluidSolver:
     def _jump(self, kept: _Snapshot, advance: IntArray, periods: int) -> None:
         p = self._program
         assert p is not None
+        compiled = self._compiled is not None
+        self._take_back()
         shift = periods * (self.now - kept.now)
         for count in (self.started, self.drained, self.arrived):
             count += periods * advance
@@ -624,6 +668,9 @@ class FluidSolver:
         self.ends = self.ends + shift
         self._pending = [(time + shift, serial, rows) for time, serial, rows in self._pending]
         heapq.heapify(self._pending)
+        if compiled:
+            self._rates.clear()
+            self._solve()
 
     def _stalled(self) -> NetworkError:
         p = self._program
