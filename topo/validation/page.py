@@ -111,10 +111,10 @@ def _left_one_out() -> list[str]:
     if not data:
         return ["Not computed yet: `topo validate --leave-one-out --record`."]
     lines = [
-        "In turn the rows of one system are set aside, the fitted constants that act on it are fitted anew to all other "
-        "rows, and its rows are simulated with those. Constants on which no other row bears are borrowed: the median of "
-        "the same constant over like technologies. Medians of the absolute error; "
-        "`topo validate --leave-one-out` computes them, as last recorded:",
+        "In turn the rows of one system are set aside, the fitted constants that act on it are fitted anew to all "
+        "other rows, and its rows are simulated with those. Constants on which no other row bears are borrowed: the "
+        "median of the same constant over like technologies. Medians of the absolute error, as "
+        "`topo validate --leave-one-out --record` last found them:",
         "",
     ]
     for by, table in data.items():
