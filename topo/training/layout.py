@@ -98,8 +98,8 @@ class Layout:
         )
         self._follows: dict[Move, bool] = {}
 
-    @property
-    def recipe(self) -> tuple[object, ...]:
+    @cached_property
+    def recipe(self) -> Recipe:
         """What was chosen; programs of the same recipe differ in nothing but their bytes."""
         op = self.operation
         return (op.axis, op.operation, op.direction, op.skew, *(chosen.recipe for chosen in self.chosen))
@@ -183,18 +183,28 @@ class Island:
     ----------
     capacity : float array [classes]
         Bytes/s of a link of each class.
-    class_of_link : int array [links of the fabric]
+    class_of_orbit : int array [orbits]
         -1 for links that none of them uses.
+    orbits : Orbits
+        Of the links of the fabric.
     moves : tuple of Move
         The symmetry that was used.
     """
 
     capacity: FloatArray
-    class_of_link: IntArray
+    class_of_orbit: IntArray
+    orbits: Orbits
     moves: tuple[Move, ...]
+
+    def on_links(self, of_class: FloatArray) -> FloatArray:
+        """What each link of the fabric has, from what a link of each class has [links]; 0 where none has."""
+        of_orbit = np.where(self.class_of_orbit >= 0, of_class[self.class_of_orbit], 0.0)
+        return np.asarray(of_orbit[self.orbits.of_link], dtype=np.float64)
 
 
 Key = tuple[Operation, int]
+Recipe = tuple[object, ...]
+"""What was chosen for an operation, its bytes left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,56 +228,110 @@ class Compilation:
     layouts: dict[Operation, Layout]
 
 
-def lay_out(
-    symmetry: Symmetry, operations: Sequence[Operation], choose: Choose, *, together: bool = True
-) -> Compilation:
-    """Compile operations on a placement.
+class Compiler:
+    """Compiles operations on one placement, and remembers what it compiled.
 
     Parameters
     ----------
-    symmetry : Symmetry
-        Of the placement.
-    operations : sequence of Operation
-        All that may ever run at the same time.
+    placement : Placement
     choose : callable
-        Gives a group its schedule.
-    together : bool
-        Whether operations may meet; otherwise each is folded alone.
+        ``choose(fabric, ranks, operation)`` gives a group its schedule.
     """
-    axes = {op.axis for op in operations}
-    groups = {axis: Groups(symmetry.placement, axis) for axis in axes}
-    layouts = {op: Layout(groups[op.axis], op, choose) for op in dict.fromkeys(operations)}
-    # Of operations that differ in their bytes alone, one is compiled.
-    first: dict[tuple[object, ...], Operation] = {}
-    alike = {op: first.setdefault(layout.recipe, op) for op, layout in layouts.items()}
-    leaders = list(first.values())
-    alone = {op: symmetry.moves(partial(_follow, symmetry, (layouts[op],))) for op in leaders}
-    raw = {op: layouts[op].programs(symmetry, alone[op]) for op in leaders}
-    sets = [[op] for op in leaders]
-    if together:
-        used = {op: _used(raw[op].values(), symmetry.orbits(alone[op])) for op in leaders}
-        sets = _meeting(leaders, used)
-    islands: list[Island] = []
-    island: dict[Operation, int] = {}
-    programs: dict[Key, Program] = {}
-    for number, members in enumerate(sets):
-        moves = alone[members[0]]
-        if len(members) > 1:
-            moves = symmetry.moves(partial(_follow, symmetry, tuple(layouts[op] for op in members)))
-        sized: dict[Key, Sized] = {}
-        for op in members:
-            mine = raw[op] if moves == alone[op] else layouts[op].programs(symmetry, moves)
-            sized |= {(op, stage): part for stage, part in mine.items()}
-        folding = common_folding([part.program for part in sized.values()])
-        folded = dict(zip(sized, zip(folding.programs, folding.row_class, strict=True), strict=True))
-        for op in (op for op in layouts if alike[op] in members):
-            island[op] = number
-            for stage in layouts[op].stages():
-                leader = alike[op], stage
-                programs[op, stage] = _resized(*folded[leader], sized[leader], op)
-        of_link = folding.class_of_link[symmetry.orbits(moves).of_link]
-        islands.append(Island(folding.capacity, of_link, moves))
-    return Compilation(tuple(islands), island, programs, layouts)
+
+    def __init__(self, placement: Placement, choose: Choose) -> None:
+        self.placement, self.choose = placement, choose
+        self.symmetry = Symmetry(placement)
+        self.seconds: dict[Key, float] = {}
+        self._groups: dict[str, Groups] = {}
+        self._layouts: dict[Operation, Layout] = {}
+        self._raw: dict[Recipe, tuple[tuple[Move, ...], dict[int, Sized]]] = {}
+        self._folded: dict[tuple[Recipe, ...], _Folded] = {}
+
+    def layout(self, operation: Operation) -> Layout:
+        """The layout of an operation."""
+        if operation not in self._layouts:
+            axis = operation.axis
+            if axis not in self._groups:
+                self._groups[axis] = Groups(self.placement, axis)
+            self._layouts[operation] = Layout(self._groups[axis], operation, self.choose)
+        return self._layouts[operation]
+
+    def lay_out(self, operations: Sequence[Operation]) -> Compilation:
+        """Compile operations that may run at the same time.
+
+        Of operations that differ in their bytes alone, one is compiled.
+        """
+        layouts = {op: self.layout(op) for op in dict.fromkeys(operations)}
+        leaders: dict[Recipe, Layout] = {}
+        for layout in layouts.values():
+            leaders.setdefault(layout.recipe, layout)
+        sets = [[recipe] for recipe in leaders]
+        if len(sets) > 1:
+            used = {}
+            for recipe, layout in leaders.items():
+                moves, sized = self._alone(layout)
+                used[recipe] = _used(sized.values(), self.symmetry.orbits(moves))
+            sets = _meeting(list(leaders), used)
+        islands: list[Island] = []
+        island: dict[Operation, int] = {}
+        programs: dict[Key, Program] = {}
+        for number, members in enumerate(sets):
+            folded = self._fold([leaders[recipe] for recipe in members])
+            islands.append(folded.island)
+            for op, layout in layouts.items():
+                if layout.recipe in members:
+                    island[op] = number
+                    for stage in layout.stages():
+                        programs[op, stage] = _resized(*folded.parts[layout.recipe, stage], op)
+        return Compilation(tuple(islands), island, programs, layouts)
+
+    def _alone(self, layout: Layout) -> tuple[tuple[Move, ...], dict[int, Sized]]:
+        """The moves that one operation follows, and its programs on their orbits."""
+        if layout.recipe not in self._raw:
+            moves = self.symmetry.moves(partial(_follow, self.symmetry, (layout,)))
+            self._raw[layout.recipe] = moves, layout.programs(self.symmetry, moves)
+        return self._raw[layout.recipe]
+
+    def _fold(self, layouts: Sequence[Layout]) -> _Folded:
+        """Fold operations together that may meet on links."""
+        key = tuple(layout.recipe for layout in layouts)
+        if key not in self._folded:
+            moves, _ = self._alone(layouts[0])
+            if len(layouts) > 1:
+                moves = self.symmetry.moves(partial(_follow, self.symmetry, tuple(layouts)))
+            sized: dict[tuple[Recipe, int], Sized] = {}
+            for layout in layouts:
+                own, mine = self._alone(layout)
+                mine = mine if own == moves else layout.programs(self.symmetry, moves)
+                sized |= {(layout.recipe, stage): part for stage, part in mine.items()}
+            folding = common_folding([part.program for part in sized.values()])
+            parts = zip(folding.programs, folding.row_class, sized.values(), strict=True)
+            island = Island(folding.capacity, folding.class_of_link, self.symmetry.orbits(moves), moves)
+            self._folded[key] = _Folded(island, dict(zip(sized, parts, strict=True)))
+        return self._folded[key]
+
+
+@dataclass(frozen=True, eq=False)
+class _Folded:
+    """An island and, by recipe and stage, the folded program, the class of every row, and the rows' bytes."""
+
+    island: Island
+    parts: dict[tuple[Recipe, int], tuple[Program, IntArray, Sized]]
+
+
+MOST_COMPILERS = 24
+"""Placements of a fabric that are remembered."""
+
+
+def compiler_of(placement: Placement, choose: Choose, library: str) -> Compiler:
+    """The compiler of a placement; remembered with the fabric."""
+    known: dict[tuple[object, ...], Compiler] = placement.fabric.cache.setdefault("compilers", {})
+    key = (library, placement.rank.shape, placement.rank.tobytes(), placement.ep, placement.shard)
+    found = known.pop(key, None) or Compiler(placement, choose)
+    while len(known) >= MOST_COMPILERS:
+        known.pop(next(iter(known)))
+    known[key] = found
+    return found
 
 
 def _resized(program: Program, row_class: IntArray, sized: Sized, operation: Operation) -> Program:
@@ -292,11 +356,11 @@ def _used(programs: Iterable[Sized], orbits: Orbits) -> BoolArray:
     return np.asarray(orbit[orbits.of_link], dtype=bool)
 
 
-def _meeting(operations: list[Operation], used: dict[Operation, BoolArray]) -> list[list[Operation]]:
+def _meeting(recipes: list[Recipe], used: dict[Recipe, BoolArray]) -> list[list[Recipe]]:
     """Sets of operations joined by shared links."""
-    sets: list[tuple[list[Operation], BoolArray]] = []
-    for op in operations:
-        mine, links = [op], used[op]
+    sets: list[tuple[list[Recipe], BoolArray]] = []
+    for recipe in recipes:
+        mine, links = [recipe], used[recipe]
         apart = []
         for others, theirs in sets:
             if (theirs & links).any():

@@ -25,10 +25,9 @@ from topo.fabric import FloatArray
 from topo.network.solver import FluidSolver, Job
 from topo.system import System
 from topo.training.binding import bind
-from topo.training.layout import ALL, Compilation, Key, lay_out
+from topo.training.layout import ALL, Compilation, Island, Key, compiler_of
 from topo.training.operation import Operation
 from topo.training.placement import Placement
-from topo.training.symmetry import Symmetry
 
 CONTENTIONS = ("full", "isolated")
 INSTANT = 1e-13
@@ -108,14 +107,13 @@ class Traffic:
         binding = bind(system, ccl)
         self.fabric, self.choose, self.library = binding.fabric, binding.choose, binding.library
         self.placement = replace(placement, fabric=self.fabric)
-        self.symmetry = Symmetry(self.placement)
+        self.compiler = compiler_of(self.placement, self.choose, self.library)
         self.operations: list[Operation] = []
         self._compiled: Compilation | None = None
         self._alone: dict[Operation, Compilation] = {}
         self._companies: list[_Company] = []
         self._meet: dict[tuple[Key, Key], bool] = {}
         self._ends: dict[tuple[int, History], FloatArray] = {}
-        self._seconds: dict[Key, float] = {}
         self._started: dict[Key, int] = {}
         self.declare(operations)
 
@@ -146,7 +144,7 @@ class Traffic:
 
     def _whole(self) -> Compilation:
         if self._compiled is None:
-            self._compiled = lay_out(self.symmetry, self.operations, self.choose)
+            self._compiled = self.compiler.lay_out(self.operations)
         return self._compiled
 
     def _of(self, operation: Operation) -> Compilation:
@@ -154,7 +152,7 @@ class Traffic:
         if self.contention == "full" and operation in self.operations:
             return self._whole()
         if operation not in self._alone:
-            self._alone[operation] = lay_out(self.symmetry, [operation], self.choose)
+            self._alone[operation] = self.compiler.lay_out([operation])
         return self._alone[operation]
 
     def _keys(self, found: Compilation, operation: Operation, stage: int | None) -> list[Key]:
@@ -170,15 +168,15 @@ class Traffic:
     def seconds(self, operation: Operation, stage: int | None = None) -> float:
         """Seconds of an operation with nothing else running: all its groups at once, or those of one stage."""
         key = (operation, -2 if stage is None else stage)
-        if key not in self._seconds:
+        if key not in self.compiler.seconds:
             found = self._of(operation)
             keys = self._keys(found, operation, stage)
             overhead = found.layouts[operation].overhead(ALL if stage is None else stage)
             island = found.islands[found.island[operation]]
             solver = FluidSolver(island.capacity)
             jobs = [solver.add(found.programs[each]) for each in keys]
-            self._seconds[key] = overhead + float(_ends(solver, jobs).max())
-        return self._seconds[key]
+            self.compiler.seconds[key] = overhead + float(_ends(solver, jobs).max())
+        return self.compiler.seconds[key]
 
     def alone(self, operation: Operation, stage: int | None = None) -> bool:
         """Whether no operation of another axis or stage shares a link with this one.
@@ -217,11 +215,15 @@ class Traffic:
     def link_bytes(self) -> FloatArray:
         """Bytes that each link of the fabric has been given to carry so far [links]."""
         total = np.zeros(self.fabric.links)
+        classes: dict[int, tuple[Island, FloatArray]] = {}
         for key, times in self._started.items():
             found = self._of(key[0])
-            of_link = found.islands[found.island[key[0]]].class_of_link
-            used = of_link >= 0
-            total[used] += times * found.programs[key].link_bytes()[of_link[used]]
+            island = found.islands[found.island[key[0]]]
+            carried = times * found.programs[key].link_bytes()
+            before = classes.get(id(island))
+            classes[id(island)] = island, carried + (before[1] if before else 0.0)
+        for island, carried in classes.values():
+            total += island.on_links(carried)
         return total
 
     def bottleneck(self, seconds: float) -> tuple[str, float]:

@@ -17,10 +17,10 @@ from topo.fabric import Fabric, IntArray
 from topo.network import compile_program, joined
 from topo.network.solver import run_alone
 from topo.system import System
-from topo.training.layout import ALL, lay_out
+from topo.training.choice import choose
+from topo.training.layout import ALL, Compiler
 from topo.training.operation import Operation
 from topo.training.placement import Placement, place
-from topo.training.symmetry import Symmetry
 from topo.training.traffic import Traffic
 
 Start = tuple[float, Operation, int | None]
@@ -64,13 +64,10 @@ def ends(system: System, placement: Placement, starts: Sequence[Start], **option
 
 def naive_ends(system: System, placement: Placement, starts: Sequence[Start]) -> list[float]:
     """The same, every group by itself, in the naive engine."""
-    symmetry = Symmetry(placement)
-    layouts = lay_out(
-        symmetry, [op for _, op, _ in starts], Traffic(simpy.Environment(), system, placement, "ideal").choose
-    )
+    compiler = Compiler(placement, choose)
     found: list[list[naive.NaiveJob]] = []
     for at, op, stage in starts:
-        layout = layouts.layouts[op]
+        layout = compiler.layout(op)
         jobs = []
         for group, ranks in enumerate(layout.members):
             if stage is not None and layout.stage[group] not in (stage, ALL):
@@ -168,7 +165,7 @@ def test_folded_is_unfolded(name: str, plan: Degrees, placement: str | None, sta
     for _, op, stage in starts:
         if stage is not None:
             continue
-        layout = lay_out(traffic.symmetry, [op], traffic.choose).layouts[op]
+        layout = traffic.compiler.layout(op)
         whole = joined(
             [
                 compile_program(layout.chosen[int(kind)].schedule, system.fabric, ranks=ranks)
@@ -188,7 +185,7 @@ def test_links_carry_every_byte(name: str, plan: Degrees, placement: str | None,
         if stage is not None:
             continue
         env.run(until=traffic.start(op))
-        layout = lay_out(traffic.symmetry, [op], traffic.choose).layouts[op]
+        layout = traffic.compiler.layout(op)
         for ranks, kind in zip(layout.members, layout.kind, strict=True):
             schedule = layout.chosen[int(kind)].schedule
             expected += compile_program(schedule, system.fabric, ranks=ranks).link_bytes()
