@@ -109,6 +109,8 @@ def _unlike(fabric: Fabric, members: IntArray) -> IntArray:
     joining = switch.copy()
     for member in (int(members[0]), int(members[-1])):
         joining &= _switch_distances(fabric, member) > 0
+    if not joining.any():
+        return members[[0, -1]]  # no switch joins even these
     pointer, order = fabric.incoming
     leading = joining.copy()
     frontier = np.flatnonzero(joining)
