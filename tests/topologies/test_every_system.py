@@ -127,9 +127,51 @@ def test_open_grids_and_the_hybrid_cube_mesh_do_not(name: str) -> None:
         ("mi300x", 16 * 64e9),
         ("gaudi3", 16 * 3 * 25e9),
         ("cloudmatrix384", 192 * 392e9),
+        ("tpu-v2", 2 * 16 * 62e9),
+        ("tpu-v3", 2 * 32 * 82e9),
+        ("tpu-v6e", 3.2e12),  # as Google prints it
+        ("tpu-v7:4x4x8", 2 * 16 * 100e9),
+        ("tpu-8t:4x4x8", 2 * 16 * 200e9),
+        ("trn1", 2 * 4 * 48e9),
+        ("trn2", 2 * 4 * 128e9),
+        ("trn3-gen1", 32 * 2 * 64e9),
+        ("trn3-gen2", 72 * 2 * 64e9),
+        ("dgx1-v100", 6 * 25e9),
+        ("hgx-h200", 4 * 450e9),
+        ("hgx-h800", 4 * 200e9),
+        ("hgx-b200", 4 * 900e9),
+        ("gb200-nvl36", 18 * 900e9),
+        ("gb300-nvl72", 36 * 900e9),
+        ("rubin-ultra-nvl576", 72 * 5200e9),
+        ("helios-mi455x", 36 * 1800e9),
+        ("mi325x", 16 * 64e9),
+        ("mi355x", 16 * 76.8e9),
+        ("gaudi2", 16 * 3 * 12.5e9),
+        ("ascend-910b", 16 * 28e9),
+        ("maia100", 4 * 3 * 50e9),
+        ("mtia-v2", 12 * 32e9),
+        ("pcie-heap", 4 * 32e9),
+        ("ipu-pod64", 2 * 2 * 3 * 16e9),
+        ("atlas950,assume=ideal-switch", 4096 * 840e9),
+        ("dojo", 3 * 4.5e12),
+        ("wse2", 757 * 4.0e9),
+        ("wse3", 762 * 3.72e9),
         ("dgx-h100*64", 256 * 50e9),
         ("dgx-h100*64,oversubscription=4", 256 * 50e9 / 4),
     ],
 )
 def test_bisection_is_the_closed_form(name: str, expected: float) -> None:
-    assert bisection(load(name).fabric)[0] == pytest.approx(expected)
+    assert bisection(load(name).fabric)[0] == pytest.approx(expected, rel=0.01)
+
+
+# Dragonflies: full meshes of eight, and cables between groups, cut where the ranks are halved.
+def test_bisection_of_the_dragonfly_of_nodes() -> None:
+    """33 nodes, 16 on one side and half of the 17th: 17 local cables (4 x 4), and those between the nodes."""
+    fabric = load("groq-264").fabric
+    node = np.arange(264) // 8
+    first = np.arange(264) < 132
+    crossing = first[fabric.rank_of_node[fabric.source]] & ~first[fabric.rank_of_node[fabric.target]]
+    halves, found = bisection(fabric)[0], fabric.bandwidth[crossing].sum()
+    assert halves == pytest.approx(found)
+    whole = (node[fabric.source] < 16) & (node[fabric.target] > 16)
+    assert whole.sum() == 16 * 16
