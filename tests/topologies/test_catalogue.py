@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+import topo
 from topo.errors import TopoError
 from topo.fabric import SWITCH, Fabric
 from topo.system import CONFIDENCES, System
@@ -430,6 +431,14 @@ def test_wafers_meet_in_a_tree_that_adds() -> None:
     out = fabric.scale_out & np.isin(fabric.source, fabric.accelerators[:84])
     assert fabric.bandwidth[out].sum() == pytest.approx(150e9)
     assert system.price_range_usd == (8e6, 12e6)
+
+
+@pytest.mark.parametrize("name", ["wse3", "wse3:8x8", "wse2,blocks=3x4"])
+def test_routers_of_a_wafer_copy(name: str) -> None:
+    system = topo.load(name)
+    assert system.fabric.multicast[system.fabric.accelerators].all()
+    result = topo.simulate(name, "broadcast", "1KiB", algorithm="wafer-multicast", certify=True)
+    assert result.bound_ratio >= 1
 
 
 def test_price_and_power_scale_with_what_is_bought() -> None:

@@ -55,7 +55,7 @@ def assemble(
     rule = document.place(("scale_up", "builder"))
     try:
         plan = plans.make(own, system, shape, options)
-        domain = _domain(document, plan, own)
+        domain = _routers_copy(_domain(document, plan, own), plan)
     except (KeyError, TypeError, ValueError) as error:
         missing = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise CatalogueError(
@@ -156,6 +156,15 @@ def _domain(document: Document, plan: Plan, name: str) -> Fabric:
         )
     graph = BUILD_RULES[plan.rule](**plan.parameters, **_rates(document, plan))
     return graph if isinstance(graph, Fabric) else Fabric.from_networkx(graph, name=name)
+
+
+def _routers_copy(domain: Fabric, plan: Plan) -> Fabric:
+    """The routers of a wafer's cores forward one word to several neighbours."""
+    if not plan.blocks or not plan.multicast:
+        return domain
+    copying = domain.multicast.copy()
+    copying[domain.accelerators] = True
+    return replace(domain, multicast=copying, cache={})
 
 
 def _rates(document: Document, plan: Plan) -> dict[str, Any]:
