@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from topo.system import Chip
-from topo.training.model import BYTES, Model
+from topo.training.model import BYTES, RECOMPUTE, Model
 from topo.training.pipeline import in_flight, order
 from topo.training.plan import Plan, PlanError
 from topo.training.stages import Stage
@@ -81,9 +82,14 @@ def _components(model: Model, plan: Plan, stage: Stage) -> dict[str, float]:
     }
 
 
+@lru_cache(maxsize=100_000)
+def _flying(schedule: str, pp: int, stage: int, micro_batches: int, virtual_stages: int) -> float:
+    """Micro-batches in flight on a stage at most; a search asks the same for many plans."""
+    return in_flight(order(schedule, pp, stage, micro_batches, virtual_stages), schedule == "zb-h1")
+
+
 def _activations(model: Model, plan: Plan, stage: Stage) -> tuple[float, float]:
-    tasks = order(plan.schedule, plan.pp, stage.number, plan.micro_batches, plan.virtual_stages)
-    flying = in_flight(tasks, plan.schedule == "zb-h1")
+    flying = _flying(plan.schedule, plan.pp, stage.number, plan.micro_batches, plan.virtual_stages)
     tokens, logits = float(plan.micro_tokens), 0.0
     each: list[float] = []
     one_layer = 0.0
@@ -171,7 +177,7 @@ def _milder(model: Model, plan: Plan) -> list[tuple[str, Plan]]:
             return
         found.append((words, changed))
 
-    policies = ("none", "selective", "elementwise", "full")
+    policies = RECOMPUTE
     for policy in policies[policies.index(plan.recompute) + 1 :]:
         add(f"recompute {policy}", recompute=policy)
     if plan.micro_batch > 1:
