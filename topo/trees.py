@@ -51,9 +51,15 @@ def _find_tree(fabric: Fabric, sources: IntArray, targets: IntArray) -> Routes:
         raise _unable(fabric, reducing, copying)
     members = fabric.accelerators[np.unique(np.concatenate([sources, targets]))]
     roots = _roots(fabric, members)
-    # Links may lead one way only.
-    goals = fabric.accelerators[targets]
-    roots = roots[[bool((_tree(fabric, int(root), False)[goals] >= 0).all()) for root in roots.tolist()]]
+    # Links may lead one way only, and some ranks' switches elsewhere than to a root.
+    starts, goals = fabric.accelerators[sources], fabric.accelerators[targets]
+    joined = [
+        bool(
+            (_tree(fabric, root, True)[starts] >= 0).all() and (_tree(fabric, root, False)[goals] >= 0).all()
+        )
+        for root in roots.tolist()
+    ]
+    roots = roots[joined]
     if not len(roots):
         raise RoutingError(
             f"no switch of {fabric.name} joins these {len(members)} ranks", "in-network algorithms need one"
