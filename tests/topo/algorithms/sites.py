@@ -23,6 +23,7 @@ from topologies.hypercube import hypercube
 from topologies.path import path
 from topologies.rail import rail
 from topologies.ring import ring
+from topologies.scale_out import Network, join
 from topologies.switch import switch
 
 COPYING = {"multicast": True, "reduce": True}
@@ -74,6 +75,7 @@ def zoo() -> dict[str, Fabric]:
         "tree7": fabric_of(binary_tree(2)),
         "rail3x2": clusters(3, 2),
         "rail2x4": clusters(2, 4),
+        "slices2x2x3": join(dimmed((2, 3)), 2, Network(bandwidth=6.25e9)),
     }
 
 
