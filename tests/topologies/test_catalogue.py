@@ -486,14 +486,21 @@ def test_what_is_missing_is_said(name: str) -> None:
 
 @pytest.mark.parametrize("technology", catalogue.technology_names())
 def test_a_chip_can_have_another_technology(technology: str) -> None:
-    system = load_system("gb200-nvl72", options={"scale_up": technology})
-    assert system.scale_up is not None and system.fabric.ranks == 72
+    size = 8 if technology == "nvlink3" else 72  # NVLink 3 joins 16 at most
+    options = {"scale_up": technology, "accelerators": str(size)}
+    system = load_system("gb200-nvl72", options=options)
+    assert system.scale_up is not None and system.fabric.ranks == size
     sums = _of_accelerators(system.fabric, system.fabric.bandwidth)
     assert sums == pytest.approx(system.scale_up.accelerator_bandwidth)
     if technology in ("ualink", "sue-ethernet"):
         assert system.scale_up.accelerator_bandwidth == pytest.approx(900e9)
     keys = {source.key for source in system.sources}
     assert f"technologies.{technology}.link_bandwidth" in keys and "scale_up.link_bandwidth" not in keys
+
+
+def test_links_that_do_not_add_up_say_so() -> None:
+    notes = load_system("mi300x", options={"scale_up": "ualink"}).notes
+    assert any("400GB/s, which whole links bring nearest to the 448GB/s of mi300x" in note for note in notes)
 
 
 @pytest.mark.parametrize("size", [8, 64, 576])

@@ -247,7 +247,14 @@ def _heap(name: str, plan: Plan, text: str) -> Plan:
 
 def _switched(name: str, plan: Plan, system: SystemFile, options: Mapping[str, str]) -> Plan:
     """Another technology, or another size, for a domain behind switches."""
-    size = parse_count(options["accelerators"]) if "accelerators" in options else None
+    size = None
+    if "accelerators" in options:
+        try:
+            size = parse_count(options["accelerators"])
+        except TopoError as error:
+            raise CatalogueError(
+                f"accelerators={options['accelerators']}: {error.message}", error.hint
+            ) from None
     if size is not None and size < 2:
         raise CatalogueError(f"accelerators={size} makes no domain", "use 2 or more")
     asked = options.get("scale_up")
