@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from topo.results import Result
     from topo.schedule import Schedule
     from topo.system import System
+    from topo.training.plan import Plan
+    from topo.training.step import StepResult
     from topologies import load
 
 __version__ = "0.1.0"
@@ -40,6 +42,7 @@ __all__ = [
     "schedule",
     "simulate",
     "simulate_flows",
+    "step",
 ]
 
 _HOME = {
@@ -178,6 +181,77 @@ def schedule(
     found = _system(system)
     group, collective = _collective(found, operation, size, ranks, root, peer)
     return build(algorithm, collective, Site(found.fabric, group), chunks)
+
+
+def step(
+    model: str,
+    system: str | System,
+    plan: Plan | None = None,
+    *,
+    ccl: str | None = None,
+    contention: str = "full",
+    placement: str | None = None,
+    timeline: bool = False,
+    ideal_kernels: bool = False,
+    check_memory: bool = True,
+    input_s: float = 0.0,
+    **choices: Any,
+) -> StepResult:
+    """Simulate one training step of a model on a system.
+
+    Parameters
+    ----------
+    model : str
+        A name such as ``llama3-70b``, a Hugging Face ``config.json``, or ``layers=..,hidden=..,heads=..``.
+    system : str or System
+    plan : Plan, optional
+        The whole plan; or give some of its fields as ``choices``, and the rest is chosen so that it fits.
+    ccl : str, optional
+        Communication library; the system's own by default.
+    contention : str
+        ``full``, or ``isolated``: every collective takes what it takes with nothing else running.
+    placement : str, optional
+        Axes from the inside out, as in ``tp,cp,dp,pp`` or ``tp=x.y,dp=z``.
+    timeline : bool
+        Keep what every stream did, in ``spans`` of the result.
+    ideal_kernels : bool
+        Kernels at the chip's peak.
+    check_memory : bool
+        Refuse a plan that does not fit.
+    input_s : float
+        Seconds that a step waits for its data.
+
+    Raises
+    ------
+    TopoError
+        Anything that cannot be, said in one line.
+
+    Examples
+    --------
+    >>> result = step("llama3-8b", "dgx-h100", zero=3, global_batch=16)
+    >>> result.step_s >= result.bound_s
+    True
+    """
+    from topo.errors import TopoError
+    from topo.training.default_plan import default_plan
+    from topo.training.named_models import load_model
+    from topo.training.step import step as run
+
+    found, read = _system(system), load_model(model)
+    if plan is not None and choices:
+        raise TopoError(f"a plan is given, and {', '.join(choices)} beside it", "give one of them")
+    return run(
+        read,
+        found,
+        default_plan(read, found, choices) if plan is None else plan,
+        ccl=ccl,
+        contention=contention,
+        placement=placement,
+        timeline=timeline,
+        ideal_kernels=ideal_kernels,
+        check_memory=check_memory,
+        input_s=input_s,
+    )
 
 
 def _system(system: str | System | Fabric) -> System:

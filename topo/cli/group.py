@@ -11,12 +11,14 @@ from topo.errors import nearest
 
 COMMANDS = {
     "run": "Simulate one collective on one system.",
+    "step": "Simulate one training step of a model on a system.",
     "compare": "Compare systems over operations and sizes.",
     "bound": "Say what no algorithm can beat, and why.",
     "validate": "Hold the model against measurements.",
     "calibrate": "Fit a library's constants to nccl-tests' output.",
     "export": "Write an algorithm's schedule as an MSCCL program.",
     "sweep": "Run a command at every point of a grid, each once.",
+    "experiment": "Answer a question by a sweep, with a finding and figures.",
     "report": "Write stored records as one page that can be sent.",
     "list": "List systems, topologies, algorithms, operations.",
     "show": "Say what a system is, and draw it.",

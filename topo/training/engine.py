@@ -132,6 +132,16 @@ class Engine:
         self.arrived: dict[tuple[str, int, int], tuple[simpy.Event, list[float]]] = {}
         self.finished = [env.event() for _ in stages]
         self._alone: dict[tuple[Operation, int], bool] = {}
+        self.floor = {
+            id(script): seconds
+            for stage in stages
+            for chunk in stage.chunks
+            for unit in chunk
+            for script, seconds in zip(
+                (unit.layer.forward, unit.layer.backward), unit.layer.host, strict=True
+            )
+            if seconds > 0
+        }
         self.unstarted: defaultdict[tuple[Operation, int], int] = defaultdict(int)
 
     def operations(self) -> list[Operation]:
@@ -188,6 +198,7 @@ class _Stream:
         self.engine, self.stage, self.name = engine, stage, name
         self.tail: simpy.Event | None = None
         self.waiting = 0
+        self.free = 0.0  # when it will have nothing left to do, if nothing slows it down
 
     def put(self, operations: Sequence[Operation], sent: list[float] | None = None) -> simpy.Event:
         """Queue operations; the event that all of them are done."""
@@ -195,6 +206,8 @@ class _Stream:
         done = env.event()
         previous, self.tail = self.tail, done
         self.waiting += 1
+        seconds = sum(self.engine.traffic.seconds(operation, self.stage) for operation in operations)
+        self.free = max(self.free, env.now) + seconds
         env.process(self._carry(operations, previous, done, sent))
         return done
 
@@ -390,6 +403,8 @@ class _Runner:
                 assert total is not None
                 for key, seconds in self._item(item):
                     total[key] += seconds
+            if total is not None:
+                total["compute"] += max(self.engine.floor.get(id(script), 0.0) - sum(total.values()), 0.0)
             self._totals[id(script)] = script, total
         return self._totals[id(script)][1]
 
@@ -416,24 +431,26 @@ class _Runner:
 
     def _play(self, script: Script) -> Generator[simpy.Event, Any, None]:
         """Run a script, with the collectives that others may slow down on the network."""
-        slow = self._slow()
         total = self._total(script)
         if total is not None:
             self._book(script)
-            lost = total.get("compute", 0.0) * slow
+            lost = self._slowed(total.get("compute", 0.0))
             self.spent["dp"] += lost
             yield self.env.timeout(sum(total.values()) + lost)
             return
+        start = self.env.now
         for item in script:
             if isinstance(item, Work):
+                lost = self._slowed(item.seconds)
                 yield from self._sleep(item.seconds, "compute")
-                yield from self._sleep(item.seconds * slow, "dp")
+                yield from self._sleep(lost, "dp")
             elif self.engine.alone(item.operation, self.stage.number):
                 self._alone_once(item)
                 for key, seconds in self._item(item):
                     yield from self._sleep(seconds, key)
             else:
                 yield from self._talk(item)
+        yield from self._sleep(self.engine.floor.get(id(script), 0.0) - (self.env.now - start), "compute")
 
     def _talk(self, item: Talk) -> Generator[simpy.Event, Any, None]:
         key, start = heading(item.operation.axis), self.env.now
@@ -446,9 +463,11 @@ class _Runner:
         yield from self._wait(done, key)
         self.engine.busy[key] += self.env.now - start
 
-    def _slow(self) -> float:
-        """What a collective beside computation adds to its seconds."""
-        return self.engine.share / (1.0 - self.engine.share) if self.data.waiting else 0.0
+    def _slowed(self, work: float) -> float:
+        """Seconds that collectives of the data ranks, which run beside it, add to ``work`` seconds of computation."""
+        share = self.engine.share
+        ahead = max(self.data.free - self.env.now, 0.0) if self.data.waiting else 0.0
+        return min(ahead * share, work * share / (1.0 - share))
 
     # Waiting ------------------------------------------------------------------------------------------
 

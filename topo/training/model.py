@@ -356,7 +356,8 @@ class Model:
             Tokens of a micro-batch on the tensor-parallel group (s b / cp).
         recompute : str
             ``none``; ``selective``: attention scores are computed again; ``elementwise``: besides, norms and
-            activation functions; ``full``: only the layer's input is kept.
+            activation functions; ``half``: besides, every second matrix product; ``full``: all but the layer's
+            input.
         seq : int
             Needed where the scores are kept (``flash=False``).
         tp : int
@@ -388,14 +389,16 @@ class Model:
         else:
             width = self.ffn
         hidden = 2.0 * self.matrices * width
-        if recompute == "elementwise":
+        if recompute in ("elementwise", "half"):
             inside = 0.0
             hidden = 2.0 * (self.matrices - 1) * width
+        if recompute == "half":
+            projected, hidden = projected / 2, hidden / 2
         total = tokens * ((outside + inside + masks) * shared + (projected + hidden) / tp)
         if not flash and recompute == "none":
             total += 5.0 * self.heads * seq * tokens / tp
         return total
 
 
-RECOMPUTE = ("none", "selective", "elementwise", "full")
+RECOMPUTE = ("none", "selective", "elementwise", "half", "full")
 """Policies of :meth:`Model.activation_bytes`."""

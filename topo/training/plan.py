@@ -16,6 +16,7 @@ class PlanError(TopoError):
 
 SCHEDULES = ("1f1b", "gpipe", "interleaved", "zb-h1")
 CONTEXT = ("ring", "ulysses")
+ATTENTION = ("current", "flash-2", "flash-1")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,14 @@ class Plan:
         Elementwise operations are fused into few kernels and launches are batched (CUDA graphs, XLA, torch.compile).
     optimizer_bytes : float
         Bytes of optimizer states per parameter, the master copy of the weights included.
+    dispatch_bytes : float
+        Bytes of one value on its way to an expert (the way back takes 2).
+    grouped_experts : bool
+        One kernel for all experts of a rank; else one each, and the host waits to learn how many tokens each gets.
+    deduplicate : bool
+        A token crosses to each scale-up domain once, however many of its experts are there (DeepSeek-V3).
+    attention : str
+        Which fused attention kernels: ``current``, ``flash-2`` (2023) or ``flash-1`` (2022).
     """
 
     dp: int = 1
@@ -109,6 +118,10 @@ class Plan:
     flash: bool = True
     compiled: bool = True
     optimizer_bytes: float = 12.0
+    attention: str = "current"
+    dispatch_bytes: float = 2.0
+    grouped_experts: bool = True
+    deduplicate: bool = True
 
     def __post_init__(self) -> None:
         for key in ("dp", "tp", "pp", "cp", "ep", "micro_batch", "seq", "virtual_stages"):
@@ -119,7 +132,7 @@ class Plan:
             raise PlanError(f"a global batch of {self.global_batch} sequences", "give a number above 0")
         if self.prefetch < 0:
             raise PlanError(f"prefetch is {self.prefetch}", "0 gathers each layer when it is needed")
-        for key in ("gradient_bytes", "parameter_bytes", "bucket_bytes", "optimizer_bytes"):
+        for key in ("gradient_bytes", "parameter_bytes", "bucket_bytes", "optimizer_bytes", "dispatch_bytes"):
             value = getattr(self, key)
             if not (math.isfinite(value) and value > 0):
                 raise PlanError(f"{key} is {value}", "it should be above 0")
@@ -128,6 +141,7 @@ class Plan:
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("recompute policy", self.recompute, RECOMPUTE)
         _one_of("precision", self.precision, tuple(BYTES))
+        _one_of("attention", self.attention, ATTENTION)
         _one_of("context parallelism", self.context, CONTEXT)
         if self.virtual_stages > 1 and self.schedule != "interleaved":
             raise PlanError(
@@ -254,14 +268,14 @@ class Plan:
                     f"give {self.chunks} chunks that add up to {model.layers}",
                 )
             return self.layer_split
-        if self.chunks > model.layers:
+        if self.chunks > model.layers + 2:
             raise PlanError(
                 f"{self.pp} stages x {self.virtual_stages} virtual stages are more than the {model.layers} layers of "
                 f"{model.name}",
-                f"take at most {model.layers} chunks",
+                f"take at most {model.layers + 2} chunks, of which the embedding and the head are two",
             )
         even, rest = divmod(model.layers, self.chunks)
-        if not rest:
+        if even and not rest:
             return (even,) * self.chunks
         even, rest = divmod(model.layers + 2, self.chunks)
         split = [even] * self.chunks

@@ -48,6 +48,8 @@ class Rates:
         Fused attention: share of the peak (in 16 bits) of its products; columns of a head that the exponentials of
         the scores cost; tokens of a sequence that the start and the diagonal cost; speed of the backward pass over
         the forward pass.
+    kernels_before : mapping of str to float, optional
+        Speed of earlier attention kernels over today's, by name.
     memory_share : float
         Share of the memory bandwidth that a plain copy reaches.
     gap : float
@@ -69,6 +71,7 @@ class Rates:
     softmax: float = 0.0
     ramp: float = 0.0
     backward_share: float = 1.0
+    kernels_before: Mapping[str, float] | None = None
     memory_share: float = 1.0
     gap: float = 0.0
     launch: float = 0.0
@@ -138,6 +141,7 @@ class Rates:
         seq: float,
         backward: bool,
         precision: str,
+        generation: str = "current",
     ) -> float:
         """Seconds of fused attention.
 
@@ -156,8 +160,11 @@ class Rates:
         backward : bool
             Five products instead of two.
         precision : str
+        generation : str
+            Which kernels: ``current`` or one of ``kernels_before``.
         """
         peak = self.flops(precision) * self.attention_share / (1.0 + self.softmax / head)
+        peak *= (self.kernels_before or {}).get(generation, 1.0)
         peak *= seq / (seq + self.ramp)
         flops = 2.0 * tokens * context * width
         if backward:
@@ -215,6 +222,9 @@ def chip_rates(chip: Chip) -> Rates:
         softmax=float(attention["softmax"]),
         ramp=float(attention["ramp"]),
         backward_share=float(attention["backward"]),
+        kernels_before={
+            name: float(attention.get(name.replace("-", "_"), 1.0)) for name in ("flash-1", "flash-2")
+        },
         memory_share=float(entry["memory_share"]["value"]),
         gap=parse_time(entry["gap"]["value"], allow_zero=True),
         launch=parse_time(entry["launch"]["value"], allow_zero=True),

@@ -74,12 +74,13 @@ class Stage:
         )
 
 
-def build_stages(model: Model, plan: Plan, rates: Rates) -> tuple[Stage, ...]:
+def build_stages(model: Model, plan: Plan, rates: Rates, expert_domains: int = 1) -> tuple[Stage, ...]:
     """The stages of a plan.
 
+    ``expert_domains`` are the scale-up domains over which the experts of a group are spread.
     Chunk ``c`` of stage ``i`` is the ``c * pp + i``-th part of the model.
     """
-    builder = LayerBuilder(model, plan, rates)
+    builder = LayerBuilder(model, plan, rates, expert_domains)
     split = plan.layers_of_chunks(model)
     units: list[list[Unit]] = []
     start = 0

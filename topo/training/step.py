@@ -183,12 +183,12 @@ def step(
     plan.check(model, system.accelerators)
     rates = ideal_rates(chip) if ideal_kernels else chip_rates(chip)
     rates.flops(plan.precision)
-    stages = build_stages(model, plan, rates)
+    placed = place(plan, system.fabric, placement)
+    stages = build_stages(model, plan, rates, placed.spans["ep"][0] if plan.ep > 1 else 1)
     memory = memory_of(model, plan, stages)
     if check_memory:
         require_room(model, plan, memory, chip, system.name)
     env = simpy.Environment()
-    placed = place(plan, system.fabric, placement)
     traffic = Traffic(env, system, placed, ccl, contention)
     engine = Engine(
         plan,

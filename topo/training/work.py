@@ -55,6 +55,11 @@ class Talk:
     parts: int = 1
 
 
+LAUNCHES_OF_A_LAYER = 100
+"""Operations of the forward pass of a layer with experts besides the experts' products, counted in Megatron-Core."""
+LAUNCHES_OF_A_PRODUCT = 5
+"""Operations of one product below 16 bits: itself, and quantising and transposing its inputs."""
+
 Item = Work | Talk
 Script = tuple[Item, ...]
 
@@ -69,12 +74,15 @@ class Layer:
         The backward pass with the gradients of inputs and weights, and with what is computed again.
     inputs, weights : Script
         The same backward pass in two parts, for schedules that put the weights' gradients off.
+    host : (float, float)
+        Seconds that the host needs for the forward and the backward pass where it cannot run ahead.
     """
 
     forward: Script
     backward: Script
     inputs: Script
     weights: Script
+    host: tuple[float, float] = (0.0, 0.0)
 
 
 def merged(script: Sequence[Item]) -> Script:
@@ -115,10 +123,13 @@ class LayerBuilder:
     model : Model
     plan : Plan
     rates : Rates
+    expert_domains : int
+        Scale-up domains over which the experts of a group are spread.
     """
 
-    def __init__(self, model: Model, plan: Plan, rates: Rates) -> None:
+    def __init__(self, model: Model, plan: Plan, rates: Rates, expert_domains: int = 1) -> None:
         self.model, self.plan, self.rates = model, plan, rates
+        self.expert_domains = expert_domains
         self.tokens = float(plan.micro_tokens)
         self.split = plan.sequence_parallel and plan.tp > 1
         self.outside = self.tokens / plan.tp if self.split else self.tokens
@@ -142,8 +153,10 @@ class LayerBuilder:
         again: Script = ()
         if self.plan.recompute == "full":
             again = forward
-        elif self.plan.recompute == "elementwise":
+        elif self.plan.recompute in ("elementwise", "half"):
             again = (self._elementwise_again(moe),)
+            if self.plan.recompute == "half":
+                again = (*again, self._half_again((*attention.forward, *rest.forward)))
         elif self.plan.recompute == "selective" and not self.plan.flash:
             again = (self._core(window, False),)
         # Recomputation is computed once more, but its last reduce-scatter is not needed.
@@ -154,6 +167,7 @@ class LayerBuilder:
             backward=merged((*again, *rest.backward, *attention.backward)),
             inputs=merged((*again, *rest.inputs, *attention.inputs)),
             weights=merged((*rest.weights, *attention.weights)),
+            host=self._host() if moe and not self.plan.grouped_experts else (0.0, 0.0),
         )
 
     # Pieces ---------------------------------------------------------------------------------------------
@@ -227,8 +241,8 @@ class LayerBuilder:
         what: str,
     ) -> Layer:
         """A block: norm, products in, core, products out, residual; Megatron's order of its backward pass."""
-        products = {d: self.products(what, into, d) for d in "fiw"}
-        results = {d: self.products(what, out, d) for d in "fiw"}
+        products = {d: self.products(f"{what} products", into, d) for d in "fiw"}
+        results = {d: self.products(f"{what} products", out, d) for d in "fiw"}
         forward = (
             before,
             *self._joined(self._gather(), products["f"], True),
@@ -236,7 +250,8 @@ class LayerBuilder:
             *self._joined(self._scatter(), results["f"], False),
             after,
         )
-        back_before, back_after = (Work(w.what, 1.5 * w.seconds) for w in (before, after))
+        # A norm's backward pass reads its input and its gradient, writes one, and reads both again for the scale's.
+        back_before, back_after = Work(before.what, 2.5 * before.seconds), after
         # The gradient is gathered; the block's input is gathered again beside the gradients of the inputs; and their
         # sum is scattered beside the gradients of the weights.
         start = self._joined(self._gather(), results["i"], True) if self.split else (results["i"],)
@@ -283,7 +298,7 @@ class LayerBuilder:
         blocks = 2 * plan.cp if plan.cp > 1 and plan.context == "ring" else 1
         precision = "bf16" if plan.precision in ("fp8", "fp4") else plan.precision
         seconds = self.rates.attention(
-            self.tokens * part, context, width, head, plan.seq / blocks, backward, precision
+            self.tokens * part, context, width, head, plan.seq / blocks, backward, precision, plan.attention
         )
         if not plan.flash:  # scores and probabilities are written and read
             passes = (8.0 if backward else 6.0) * (2.0 if plan.compiled else 3.0)
@@ -345,7 +360,7 @@ class LayerBuilder:
         shared = {d: self.products("mlp", shared_shapes, d) if e.shared_hidden else None for d in "fiw"}
         experts = {d: self._grouped(rows, local, ways, d) for d in "fiw"}
         active = [self._activation(e.hidden / ways, rows * local, backward) for backward in (False, True)]
-        there, back = self._exchange(mine, plan.precision), self._exchange(mine, "bf16")
+        there, back = self._exchange(mine, plan.dispatch_bytes), self._exchange(mine, 2.0)
         if sliced:
             size = self.tokens * h * 2.0
             there = Operation("tp", "all-gather", size) if self.split else None
@@ -370,9 +385,9 @@ class LayerBuilder:
             permute,
             residual,
         )
-        start = (Work("norm", 1.5 * residual.seconds), permute)
+        start = (residual, permute)
         middle = (experts["i"], active[1])
-        end = (permute, router["i"], Work("norm", 1.5 * norm.seconds))
+        end = (permute, router["i"], Work("norm", 2.5 * norm.seconds))
         shared_both = [work for work in (shared["i"], shared["w"]) if work]
         both = Work("mlp", sum(w.seconds for w in shared_both), sum(w.flops for w in shared_both))
         backward = (
@@ -388,12 +403,24 @@ class LayerBuilder:
         weights = tuple(work for work in (experts["w"], shared["w"], router["w"]) if work)
         return Layer(forward, backward, inputs, weights)
 
+    def _host(self) -> tuple[float, float]:
+        """Seconds of the host for a layer with experts whose kernels are launched one by one.
+
+        Each matrix of each expert is a launch, with four more to quantise what it reads below 16 bits.
+        """
+        assert self.model.experts is not None
+        each = LAUNCHES_OF_A_PRODUCT if self.plan.precision in ("fp8", "fp4") else 2
+        local = self.model.experts.count // self.plan.ep
+        forward = (LAUNCHES_OF_A_LAYER + 2 * each * local) * self.rates.launch
+        return forward, 2 * forward
+
     def _grouped(self, rows: float, local: int, ways: int, direction: str) -> Work:
         """The products of the experts of one rank, ``rows`` tokens each, in one kernel per matrix."""
         m, rates, precision = self.model, self.rates, self.plan.precision
         assert m.experts is not None
         f, h = m.experts.hidden / ways, m.hidden
         seconds = flops = 0.0
+        times, local = (1, local) if self.plan.grouped_experts else (local, 1)
         for n, k in (((m.matrices - 1) * f, h), (h, f)):
             flops += 2.0 * rows * n * k * local
             if direction == "f":
@@ -406,15 +433,27 @@ class LayerBuilder:
                 )
             else:
                 seconds += rates.product(k, n, rows, precision, local, 2 * self.plan.gradient_bytes)
-        return Work("experts", rates.kernels(seconds, 2, self.plan.compiled), flops)
+        return Work("experts", rates.kernels(seconds * times, 2 * times, True), flops * times)
 
-    def _exchange(self, mine: float, precision: str) -> Operation | None:
+    def _exchange(self, mine: float, width: float) -> Operation | None:
         """Dispatch or combine: each token to its experts' ranks."""
         plan, e = self.plan, self.model.experts
         if plan.ep == 1 or e is None:
             return None
-        size = mine * e.per_token * self.model.hidden * (1.0 if precision in ("fp8", "fp4") else 2.0)
+        copies = float(e.per_token)
+        if self.expert_domains > 1 and plan.deduplicate:
+            # A token crosses to each domain once and is copied inside it; what counts is what crosses.
+            copies = distinct_groups(self.expert_domains, e.count, e.per_token, e.group_limit)
+        size = mine * copies * self.model.hidden * width
         return Operation("ep", "all-to-all", size, skew=plan.expert_skew)
+
+    def _half_again(self, forward: Sequence[Item]) -> Work:
+        """Half of what the matrix products of a layer take."""
+        found = [item if isinstance(item, Work) else item.beside for item in forward]
+        products = [
+            w for w in found if w is not None and (w.what == "experts" or w.what.endswith("products"))
+        ]
+        return Work("recompute", sum(w.seconds for w in products) / 2, sum(w.flops for w in products) / 2)
 
     def _elementwise_again(self, moe: bool) -> Work:
         """Norms and activation functions once more."""

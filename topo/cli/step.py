@@ -1,0 +1,103 @@
+"""``topo step``: one training step of a model on a system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from topo.cli.options import as_json
+
+COUNT = click.IntRange(min=1)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  topo step llama3-70b --on 'dgx-h100*64' --tp 8 --pp 4 --schedule interleaved --virtual-stages 5
+  topo step deepseek-v3 --on 'gb200-nvl72*4' --pp 4 --ep 8 --precision fp8 --json
+  topo step config.json --on tpu-v5p:8x8x8 --zero 3 --timeline step.json
+  topo step layers=32,hidden=4096,heads=32 --on 'dgx-h100*4'"""
+)
+@click.argument("model", metavar="MODEL")
+@click.option("--on", "system", metavar="SYSTEM", required=True, help="System, such as 'dgx-h100*64'.")
+@click.option("--tp", type=COUNT, help="Tensor parallel degree.  [default: the least that fits]")
+@click.option("--pp", type=COUNT, help="Pipeline stages.  [default: the fewest that fit]")
+@click.option("--dp", type=COUNT, help="Data parallel replicas.  [default: what is left]")
+@click.option("--cp", type=COUNT, help="Context parallel degree.  [default: 1]")
+@click.option("--ep", type=COUNT, help="Expert parallel degree.")
+@click.option("--zero", type=click.IntRange(0, 3), help="ZeRO stage; 3 shards the weights too.")
+@click.option("--fsdp", is_flag=True, help="The same as --zero 3.")
+@click.option("--shard", type=COUNT, help="Data ranks that share one copy (HSDP).  [default: all]")
+@click.option("--micro-batch", type=COUNT, help="Sequences at once on one replica.  [default: 1]")
+@click.option("--global-batch", type=COUNT, help="Sequences of a step.  [default: about 4 Mi tokens]")
+@click.option("--seq", type=COUNT, help="Tokens of a sequence.  [default: 8192]")
+@click.option("--recompute", metavar="POLICY", help="none, selective, elementwise or full.")
+@click.option("--schedule", metavar="NAME", help="1f1b, gpipe, interleaved or zb-h1.")
+@click.option("--virtual-stages", type=COUNT, help="Chunks of each stage, interleaved.")
+@click.option("--precision", metavar="P", help="fp32, bf16, fp8 or fp4.  [default: bf16]")
+@click.option("--context", metavar="HOW", help="Context parallelism: ring or ulysses.")
+@click.option("--expert-skew", type=float, help="Tokens of the busiest expert rank over the mean.")
+@click.option("--overlap-tp", is_flag=True, help="Tensor parallel collectives beside the products they feed.")
+@click.option("--ccl", metavar="NAME", help="Communication library.  [default: the system's own]")
+@click.option(
+    "--contention",
+    default="full",
+    show_default=True,
+    metavar="HOW",
+    help="full: collectives share links; isolated: the quick form.",
+)
+@click.option(
+    "--placement", metavar="AXES", help="Axes from the inside out, as in tp,cp,dp,pp or tp=x.y,dp=z."
+)
+@click.option("--ideal-kernels", is_flag=True, help="Kernels at the chip's peak.")
+@click.option("--no-memory-check", is_flag=True, help="Simulate plans that do not fit, too.")
+@click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="JSON that Perfetto opens.")
+@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help=".svg, .png or .pdf.")
+@as_json
+def command(
+    model: str,
+    system: str,
+    fsdp: bool,
+    overlap_tp: bool,
+    ccl: str | None,
+    contention: str,
+    placement: str | None,
+    ideal_kernels: bool,
+    no_memory_check: bool,
+    timeline: Path | None,
+    figure: Path | None,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Simulate one training step of MODEL on a system and say where its time goes.
+
+    MODEL is a name such as llama3-70b, a Hugging Face config.json, or sizes as layers=32,hidden=4096,heads=32.
+    What of the plan is not given is chosen so that it fits.
+    """
+    import topo
+
+    plan = {key: value for key, value in choices.items() if value is not None}
+    if fsdp:
+        plan["zero"] = 3
+    if overlap_tp:
+        plan["overlap_tp"] = True
+    result = topo.step(
+        model,
+        system,
+        **plan,
+        ccl=ccl,
+        contention=contention,
+        placement=placement,
+        timeline=timeline is not None,
+        ideal_kernels=ideal_kernels,
+        check_memory=not no_memory_check,
+    )
+    from topo.report.step import step_block, write_step_figure, write_timeline
+
+    if timeline is not None:
+        write_timeline(result.spans, timeline)
+    if figure is not None:
+        write_step_figure([result], figure)
+    click.echo(result.to_json() if as_json else step_block(result))

@@ -1,0 +1,144 @@
+"""A training step as text, as a figure and as a timeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from topo.report.blocks import percent, set_block
+from topo.units import format_time
+
+if TYPE_CHECKING:
+    from topo.training.engine import Span
+    from topo.training.step import StepResult
+
+WORDS = {
+    "compute": "compute",
+    "tp": "exposed tensor parallel",
+    "cp": "exposed context parallel",
+    "ep": "exposed expert parallel",
+    "dp": "exposed data parallel",
+    "pp": "exposed pipeline transfer",
+    "bubble": "pipeline bubble",
+    "optimizer": "optimizer",
+    "input": "input",
+}
+"""Headings of the step's seconds, in words."""
+
+
+def step_block(result: StepResult) -> str:
+    """One step as a block of text."""
+    split = "; ".join(
+        f"{WORDS[key]} {percent(seconds / result.step_s)}"
+        for key, seconds in result.split.items()
+        if seconds > 0
+    )
+    memory = ", ".join(f"{key} {size / 1e9:.1f} GB" for key, size in result.memory.items() if size > 0)
+    rows = [
+        ("plan", result.plan),
+        ("placement", result.placement),
+        ("step", f"{format_time(result.step_s)} for {result.tokens:,.0f} tokens"),
+        (
+            "speed",
+            f"{result.tokens_per_s:,.0f} tokens/s, {result.tokens_per_s_per_accelerator:,.1f} on each accelerator",
+        ),
+        ("MFU, HFU", f"{percent(result.mfu)}, {percent(result.hfu)}"),
+        ("time split", split),
+        (
+            "bound",
+            f"{format_time(result.bound_s)} ({result.bound_kind}): the step is "
+            f"{result.step_s / result.bound_s:.3g} x the bound",
+        ),
+        ("bottleneck", result.bottleneck),
+        ("memory", f"{result.memory_bytes / 1e9:.1f} GB on the fullest accelerator: {memory}"),
+    ]
+    if result.energy_j is not None and result.energy_per_trillion_tokens_kwh is not None:
+        rows.append(
+            (
+                "energy",
+                f"{result.energy_j / 3.6e6:,.2f} kWh a step, "
+                f"{result.energy_per_trillion_tokens_kwh / 1e3:,.0f} MWh for a trillion tokens",
+            )
+        )
+    if result.cost_usd is not None and result.cost_per_trillion_tokens_usd is not None:
+        rows.append(
+            (
+                "money",
+                f"{result.cost_usd:,.2f} USD a step, {result.cost_per_trillion_tokens_usd:,.0f} USD for a trillion "
+                f"tokens ({result.cost_basis})",
+            )
+        )
+    rows.append(
+        (
+            "simulated",
+            f"library {result.ccl}, contention {result.contention}, in {format_time(result.wall_s)}",
+        )
+    )
+    return set_block(f"{result.model} on {result.system}, {result.accelerators:,} accelerators", rows)
+
+
+def write_timeline(spans: Sequence[Span], path: Path) -> None:
+    """Write what every stream did as trace events, which Perfetto (ui.perfetto.dev) opens.
+
+    One process per pipeline stage, one thread per stream; times in microseconds.
+    """
+    streams = sorted({span.stream for span in spans}, key=lambda name: (name != "compute", name))
+    number = {stream: i for i, stream in enumerate(streams)}
+    events: list[dict[str, Any]] = []
+    for stage in sorted({span.stage for span in spans}):
+        events.append({"ph": "M", "name": "process_name", "pid": stage, "args": {"name": f"stage {stage}"}})
+        events += [
+            {"ph": "M", "name": "thread_name", "pid": stage, "tid": i, "args": {"name": stream}}
+            for stream, i in number.items()
+        ]
+    events += [
+        {
+            "ph": "X",
+            "name": span.name,
+            "pid": span.stage,
+            "tid": number[span.stream],
+            "ts": span.start * 1e6,
+            "dur": (span.end - span.start) * 1e6,
+        }
+        for span in spans
+    ]
+    path.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}), encoding="utf-8")
+
+
+def write_step_figure(results: Sequence[StepResult], path: Path) -> None:
+    """Draw where the step goes: a bar for each result, its seconds stacked by heading, the bound as a mark."""
+    from topo.report.style import look, save, styled
+
+    with styled() as pyplot:
+        figure, axis = pyplot.subplots(figsize=(7.5, 1.6 + 0.55 * len(results)), layout="constrained")
+        rows = range(len(results))
+        start = [0.0] * len(results)
+        hatches = ("", "//", "\\\\", "..", "xx", "--", "++", "oo", "**")
+        for number, key in enumerate(WORDS):
+            seconds = [result.split[key] for result in results]
+            if max(seconds) <= 0.001 * max(result.step_s for result in results):
+                continue
+            axis.barh(
+                rows,
+                seconds,
+                left=start,
+                height=0.6,
+                color=look(number).color,
+                hatch=hatches[number],
+                edgecolor="white",
+                linewidth=0.5,
+                label=WORDS[key],
+            )
+            start = [a + b for a, b in zip(start, seconds, strict=True)]
+        for row, result in enumerate(results):
+            axis.plot([result.bound_s] * 2, [row - 0.38, row + 0.38], color="black", linewidth=2)
+        axis.plot([], [], color="black", linewidth=2, label="lower bound")
+        axis.set_yticks(list(rows), [f"{result.model}\non {result.system}" for result in results])
+        axis.invert_yaxis()
+        axis.set_xlabel("seconds of one step")
+        axis.set_xlim(left=0)
+        axis.grid(False, axis="y")
+        figure.legend(loc="outside lower center", ncols=3)
+        save(figure, path)
