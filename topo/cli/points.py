@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from topo.cli import experiments
 from topo.cli.group import COMMANDS
 from topo.errors import SweepError
 from topo.sweep.point import Point
@@ -24,13 +25,13 @@ from topo.sweep.spec import bad_parameter
 
 RECORDS = ("run", "bound", "step", "search", "place")
 """Commands whose ``--json`` is one flat record; those of them that are installed can be swept."""
-_NOT_AN_INPUT = ("as_json", "output")
+_NOT_AN_INPUT = ("as_json", "output", "timeline", "figure")
 _OUTPUT = threading.RLock()
 
 
-def commands() -> list[str]:
-    """The commands that can be swept."""
-    return [name for name in RECORDS if name in COMMANDS]
+def sweepable() -> list[str]:
+    """The commands and experiments that can be swept."""
+    return [*(name for name in RECORDS if name in COMMANDS), *experiments.names()]
 
 
 @lru_cache(maxsize=64)
@@ -54,25 +55,29 @@ def parameters(name: str) -> dict[str, click.Parameter]:
 
 
 def point_of(name: str, inputs: Mapping[str, Any]) -> Point:
-    """The point of a command with all its inputs.
+    """The point of a command or experiment with all its inputs.
 
     Raises
     ------
     SweepError
         A parameter that the command does not have, one that is missing, or a value of a wrong kind.
     """
+    if name not in RECORDS:
+        return experiments.point_of(name, inputs)
     parsed = _context(name, inputs).params
     return Point.of(name, {key: parsed[parameter.name] for key, parameter in parameters(name).items()})
 
 
 def call(name: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Run a command and give its record.
+    """Run a command, or measure a point of an experiment, and give its record.
 
     Raises
     ------
     TopoError
         What the command refuses.
     """
+    if name not in RECORDS:
+        return experiments.call(name, inputs)
     context = _context(name, inputs)
     said, problem = io.StringIO(), ""
     with _OUTPUT, redirect_stdout(said), redirect_stderr(io.StringIO()):

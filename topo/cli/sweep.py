@@ -62,11 +62,11 @@ def command(
     A parameter has one value or a list; sizes may be a range.  design: list takes lists side by side; design: random
     with count: and seed: takes some of the grid.  What ends early goes on when the same command is given again.
     """
-    from topo.cli.points import call, commands
+    from topo.cli.points import call, sweepable
     from topo.sweep.spec import read_spec
     from topo.sweep.store import Store
 
-    asked = read_spec(spec, commands())
+    asked = read_spec(spec, sweepable())
     require_few(len(asked), yes)
     _check_values(asked)
     executor = open_executor(jobs, scheduler, cluster, cluster_option, workers, len(asked))

@@ -202,13 +202,19 @@ def parse_grid(words: str) -> dict[str, tuple[Any, ...]]:
     values: dict[str, tuple[Any, ...]] = {}
     for word in words.split():
         name, equals, text = word.partition("=")
-        parts = [part for part in text.split(";" if ";" in text else ",") if part]
-        if not equals or not name or not parts:
+        found = parse_values(name.replace("_", "-"), text)
+        if not equals or not name or not found:
             raise SweepError(
                 f"{word!r} of the grid {words!r} cannot be read", "write domain=8,72 model=llama3-70b"
             )
-        values[name.replace("_", "-")] = tuple(one for part in parts for one in _values(name, _number(part)))
+        values[name.replace("_", "-")] = found
     return values
+
+
+def parse_values(name: str, text: str) -> tuple[Any, ...]:
+    """The values of a parameter: ``8,72``, or ``torus:4x4,failed=1@seed7;ring:8`` where they hold commas."""
+    parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
+    return tuple(one for part in parts if part for one in _values(name, _number(part)))
 
 
 def _number(text: str) -> Any:
