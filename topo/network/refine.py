@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from topo.fabric import IntArray
+from topo.fabric import FloatArray, IntArray
 from topo.hashing import Colours, mix
 from topo.network.program import Program, pointer_from
 
 MAX_ROUNDS = 200
+DIGITS = 2.0**40
+"""Shares of routes and latencies that agree to one part in so many are the same; they differ by rounding only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +106,16 @@ def refine(
     used[program.route_link] = True
     links = np.flatnonzero(used)
     number = np.cumsum(used) - 1
-    route = _Incidence(program.route_pointer, number[program.route_link], _labels(program.route_weight))
+    route = _Incidence(
+        program.route_pointer, number[program.route_link], _labels(_rounded(program.route_weight))
+    )
     load = route.turned(len(links))
     wait = _Incidence(program.wait_pointer, program.wait_gate, _labels(program.wait_lag))
     member = _Incidence(
         program.member_pointer, program.member_row, np.zeros(len(program.member_row), dtype=np.int64)
     )
     row_marks = () if rows_apart is None else (rows_apart,)
-    row_start = _labels(program.bytes, program.repeat, program.latency, program.step, *row_marks)
+    row_start = _labels(program.bytes, program.repeat, _rounded(program.latency), program.step, *row_marks)
     link_marks = () if links_apart is None else (links_apart[links],)
     link_start = _labels(program.capacity[links], *link_marks)
     gate_start = _labels(program.gate_on_arrival, program.gate_repeat)
@@ -152,6 +156,12 @@ def refine(
     link_class = np.full(len(program.capacity), -1, dtype=np.int64)
     link_class[links] = link_label
     return Partition(row_label, link_class, gate_label, row_first, links[link_first], gate_first)
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    """Values to about twelve digits: shares and latencies that add up in another order are still the same."""
+    mantissa, exponent = np.frexp(values)
+    return np.asarray(np.ldexp(np.round(mantissa * DIGITS), exponent))
 
 
 def _labels(*columns: npt.NDArray[np.generic]) -> IntArray:

@@ -380,6 +380,7 @@ class FluidSolver:
         self._since = self.now
         self._pending = [(time, serial, rows) for serial, (time, rows) in enumerate(pending)]
         self._serial = len(pending)
+        self._unfinished.update(zip([j.number for j in self.jobs], solver.unfinished.tolist(), strict=True))
 
     def _running(self) -> list[int]:
         return [self._unfinished[job.number] for job in self.jobs if job.finish == np.inf]

@@ -76,7 +76,10 @@ def test_many_repeats_skipped_and_not(data: st.DataObject) -> None:
     fabric = data.draw(some.fabrics())
     schedule = data.draw(some.schedules(fabric.ranks, repeats=200, most=3))
     program = compile_program(schedule, fabric, barrier=data.draw(st.booleans()))
-    one, other = (run_alone(program, certify=True, skip_repeats=skip)[0] for skip in (True, False))
+    patience = data.draw(st.sampled_from((0, 2_000, 1_000_000_000)))
+    one, other = (
+        run_alone(program, certify=True, skip_repeats=skip, patience=patience)[0] for skip in (True, False)
+    )
     np.testing.assert_allclose(one.row_finish, other.row_finish, rtol=CLOSE)
 
 
