@@ -10,9 +10,10 @@ import simpy
 
 from topo.algorithms import Algorithm, Site, build
 from topo.collective import Collective
+from topo.fabric import FloatArray
 from topo.network.fold import Folded, fold, unfolded
 from topo.network.network import Network, Outcome
-from topo.network.program import Program, compile_program, scaled, without_sharing
+from topo.network.program import Program, compile_program, scaled
 from topo.network.solver import run_alone
 from topo.network.structured import structured
 from topo.schedule import Schedule
@@ -72,19 +73,40 @@ def compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
     return (fold(program) if options.folding else None) or unfolded(program)
 
 
-def uncontended(program: Program) -> float:
-    """Seconds of a program when every transfer has its links for itself."""
-    if int(program.repeat.sum()) <= LONG:
-        return run_alone(program, sharing=False)[0].finish
+def uncontended(folded: Folded, bytes: float = 1.0) -> float:
+    """Seconds when every transfer has its links for itself, its bytes times a factor.
+
+    Parameters
+    ----------
+    folded : Folded
+    bytes : float
+        Factor on all bytes.
+    """
+    program = scaled(folded.program, bytes=bytes)
     own = np.arange(program.rows)
     apart = replace(
         program,
         route_pointer=np.arange(program.rows + 1),
         route_link=own,
         route_weight=np.ones(program.rows),
-        capacity=without_sharing(program),
+        capacity=_own_rates(folded),
     )
-    return run_alone(apart)[0].finish
+    # Long ones run in the compiled solver, which knows links only as shared.
+    return run_alone(apart, sharing=int(program.repeat.sum()) > LONG)[0].finish
+
+
+def _own_rates(folded: Folded) -> FloatArray:
+    """Rate of one transfer of each row alone on its links [rows], bytes/s.
+
+    A folded row weighs on a link as all its transfers that cross it do; one of them crosses all links of the class
+    with weight x links / transfers.  A transfer that is split over like links counts as one that takes one of them.
+    """
+    program = folded.program
+    row = np.repeat(np.arange(program.rows), np.diff(program.route_pointer))
+    weight = program.route_weight * folded.link_count[program.route_link] / program.count[row]
+    rate = np.full(program.rows, np.inf)
+    np.minimum.at(rate, row, program.capacity[program.route_link] / np.where(weight > 1, 1.0, weight))
+    return rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +134,7 @@ class Prepared:
         """Seconds with next to no bytes; no run is shorter."""
         if self.like is not None:
             return self.like.latency
-        return uncontended(scaled(self.folded.program, bytes=NEXT_TO_NOTHING))
+        return uncontended(self.folded, NEXT_TO_NOTHING)
 
     @cached_property
     def busy(self) -> float:

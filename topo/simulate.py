@@ -78,7 +78,7 @@ def _time_split(run: Run) -> tuple[float, float, float]:
     Latency is the time of the same schedule with next to no bytes; serialisation what the bytes add when every
     transfer has its links for itself; contention the rest.
     """
-    alone = run.launch + uncontended(run.prepared.folded.program)
+    alone = run.launch + uncontended(run.prepared.folded)
     latency, alone = min(run.launch + run.prepared.latency, run.seconds), min(alone, run.seconds)
     return latency, max(alone - latency, 0.0), run.seconds - max(alone, latency)
 
