@@ -30,7 +30,7 @@ def offered(ccl: CCL, collective: Collective, place: Place, algorithm: str = "au
         if algorithm in ("auto", *nccl.ALGORITHMS):
             return [nccl.call(ccl, collective, place, algorithm)]
         return [_plain(ccl, place, algorithm, protocol) for protocol in PROTOCOLS]
-    if algorithm == "auto" or algorithm in generic.offers(ccl, collective):
+    if algorithm == "auto" or algorithm in {offer.algorithm for offer in generic.offers(ccl, collective)}:
         return generic.calls(ccl, collective, place, algorithm)
     return [_plain(ccl, place, algorithm, protocol) for protocol in generic.protocols(ccl)]
 

@@ -32,6 +32,7 @@ TECHNOLOGY_KEYS = (
     "tuner_share",
     "channels",
     "nvls_channels",
+    "ll128",
     "constants",
     "notes",
 )
@@ -124,6 +125,7 @@ def _technology(path: Path) -> LinkClass:
         tuner_share=float(data.get("tuner_share", 1.0)),
         channels=int(data.get("channels", 1)),
         nvls_channels=int(data.get("nvls_channels", 0)),
+        ll128=bool(data.get("ll128", True)),
         constants=_constants(path, data["constants"], "constants"),
     )
 

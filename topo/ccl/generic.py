@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from topo.algorithms import find, refusal
 from topo.ccl.call import Call, wired_rings
 from topo.ccl.model import CCL
-from topo.ccl.nccl import protocol_terms
+from topo.ccl.nccl import launch_of, protocol_terms
 from topo.ccl.place import Place
 from topo.collective import Collective
 from topo.errors import AlgorithmError
+from topo.units import parse_bytes
 
 FEW_CHUNKS = 16
 SMALLEST_CHUNK = 65536.0
 
 
-def offers(ccl: CCL, collective: Collective) -> tuple[str, ...]:
-    """Algorithms that the library offers for an operation."""
+@dataclass(frozen=True)
+class Offer:
+    """One algorithm that a library has for an operation.
+
+    Parameters
+    ----------
+    algorithm : str
+        A registered one, or ``rings``.
+    protocol : str
+        The only one that it comes in; empty for all of the library's.
+    least : float
+        Bytes from which on it is there.
+    """
+
+    algorithm: str
+    protocol: str = ""
+    least: float = 0.0
+
+
+def offers(ccl: CCL, collective: Collective) -> list[Offer]:
+    """What the library offers for an operation.
+
+    In its file an offer is a name, or a mapping of ``algorithm``, ``protocol`` and ``from`` (a size).
+    """
     tables: Mapping[str, Any] = ccl.tuner
-    return tuple(tables.get("operations", {}).get(collective.operation, ()))
+    found = []
+    for entry in tables.get("operations", {}).get(collective.operation, ()):
+        if isinstance(entry, str):
+            found.append(Offer(entry))
+        else:
+            least = parse_bytes(entry["from"]) if "from" in entry else 0.0
+            found.append(Offer(entry["algorithm"], entry.get("protocol", ""), least))
+    return found
 
 
 def protocols(ccl: CCL) -> tuple[str, ...]:
@@ -38,17 +69,18 @@ def calls(ccl: CCL, collective: Collective, place: Place, algorithm: str = "auto
         It offers none, or not the one asked for.
     """
     listed = offers(ccl, collective)
-    wanted = [name for name in listed if algorithm in ("auto", name)]
     found = [
-        _call(ccl, collective, place, name, protocol)
-        for name in wanted
-        if _fits(name, collective, place)
-        for protocol in protocols(ccl)
+        _call(ccl, collective, place, offer.algorithm, protocol)
+        for offer in listed
+        if algorithm in ("auto", offer.algorithm)
+        and (collective.bytes >= offer.least or algorithm != "auto")
+        and _fits(offer.algorithm, collective, place)
+        for protocol in ((offer.protocol,) if offer.protocol else protocols(ccl))
     ]
     if not found:
         raise AlgorithmError(
             f"{ccl.name} does not offer {algorithm} for {collective.operation} among these {place.ranks} ranks",
-            f"it has {', '.join(listed)}",
+            f"it has {', '.join(offer.algorithm for offer in listed)}",
         )
     return found
 
@@ -62,7 +94,7 @@ def _fits(name: str, collective: Collective, place: Place) -> bool:
 def _call(ccl: CCL, collective: Collective, place: Place, name: str, protocol: str) -> Call:
     pieces = int(collective.bytes / (place.ranks * SMALLEST_CHUNK))
     chunks = max(1, min(FEW_CHUNKS, pieces)) if name != "rings" and find(name).pipelines else 1
-    launch = ccl.get("launch") + place.links.inside.get("launch")
+    launch = launch_of(ccl, place)
     if place.nodes > 1:
         launch += place.links.between.get("launch")
     return Call(

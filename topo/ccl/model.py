@@ -53,13 +53,15 @@ class LinkClass:
     level : str
         ``scale-up`` or ``scale-out``.
     rates : tuple of float
-        Scale-out only: bytes/s per accelerator and direction at which it is sold.
+        Scale-out only: bytes/s per accelerator and direction at which it is sold; none means any.
     generation : str
         Row of the library's tables for accelerators with these links; empty where there is none.
     tuner_share : float
         Share of the line rate that the library's own cost model counts on.
     channels, nvls_channels : int
         Thread blocks that a call may use: for rings and trees; for in-switch calls.
+    ll128 : bool
+        Whether lines of 128 bytes arrive whole and in order, which protocol LL128 needs.
     constants : mapping of str to Constant
     """
 
@@ -72,6 +74,7 @@ class LinkClass:
     tuner_share: float = 1.0
     channels: int = 1
     nvls_channels: int = 0
+    ll128: bool = True
     constants: Mapping[str, Constant] = field(default_factory=dict)
 
     def get(self, key: str, otherwise: float = 0.0) -> float:
@@ -119,7 +122,7 @@ class CCL:
         return otherwise if found is None else found.value
 
     def technology(self, words: str, level: str, rate: float = 0.0) -> LinkClass:
-        """The technology that a system's description names; ``generic`` where none is known.
+        """The technology that a system's description names first, and most exactly; ``generic`` where none is known.
 
         Parameters
         ----------
@@ -135,7 +138,7 @@ class CCL:
         named = [(words.find(word), entry) for entry in level_of for word in entry.matches if word in words]
         found = min(named, key=lambda pair: pair[0])[1] if named else None
         if level == "scale-out" and rate > 0 and (found is None or not _sold_at(found, rate)):
-            found = next((entry for entry in level_of if _sold_at(entry, rate)), found)
+            found = next((entry for entry in level_of if entry.rates and _sold_at(entry, rate)), found)
         return found or self.technologies[f"generic-{level}"]
 
     def with_constants(self, technology: str, values: Mapping[str, Constant]) -> CCL:
@@ -156,4 +159,4 @@ class CCL:
 
 
 def _sold_at(entry: LinkClass, rate: float) -> bool:
-    return any(abs(rate - one) <= 0.02 * one for one in entry.rates)
+    return not entry.rates or any(abs(rate - one) <= 0.02 * one for one in entry.rates)

@@ -13,7 +13,7 @@ from typing import Any
 from topo.ccl.call import Call, Terms
 from topo.ccl.model import CCL, LinkClass
 from topo.ccl.place import Place
-from topo.ccl.tuner import Choice, Communicator, choices, nvls_chunk
+from topo.ccl.tuner import Choice, Communicator, channels_used, choices, in_switch_chunk
 from topo.collective import Collective
 from topo.errors import AlgorithmError
 
@@ -78,6 +78,7 @@ def communicator(ccl: CCL, place: Place) -> Communicator:
         nvls_channels=inside.nvls_channels,
         nvls=place.switched,
         nvlink=bool(inside.generation),
+        ll128=inside.ll128 and (place.nodes == 1 or place.links.between.ll128),
     )
 
 
@@ -88,22 +89,29 @@ def _table(tuner: Mapping[str, Any], key: str) -> Any:
 def _built(ccl: CCL, collective: Collective, place: Place, choice: Choice) -> Call:
     if choice.algorithm in ("nvls", "nvls-tree"):
         return _in_switch(ccl, collective, place, choice)
-    terms = protocol_terms(place, choice.protocol)
+    most = place.links.inside.channels
+    channels = channels_used(choice.algorithm, choice.protocol, collective.bytes, place.ranks, most)
+    terms = protocol_terms(place, choice.protocol, channels)
     chunks = 1
     schedule = {"ring": _ring(place), "tree": _tree(place), "pat": "pat"}[choice.algorithm]
     if choice.algorithm == "tree":
         chunks = _tree_chunks(collective, place, choice.protocol)
-    launch = ccl.get("launch") + place.links.inside.get("launch")
-    return Call(
-        choice.algorithm, schedule, choice.protocol, place.links.inside.channels, chunks, launch, terms
-    )
+    launch = launch_of(ccl, place, channels)
+    return Call(choice.algorithm, schedule, choice.protocol, channels, chunks, launch, terms)
 
 
-def protocol_terms(place: Place, protocol: str) -> Terms:
+def launch_of(ccl: CCL, place: Place, channels: int = 1) -> float:
+    """Seconds of a call before anything moves."""
+    inside = place.links.inside
+    return ccl.get("launch") + inside.get("launch") + inside.get("channel_start") * (channels - 1)
+
+
+def protocol_terms(place: Place, protocol: str, channels: int = 1) -> Terms:
     """What a protocol does to transfers inside and between domains."""
     inside, between = place.links.inside, place.links.between
+    turns = between.get("channel_step") * (channels - 1)
     return Terms(
-        step=(inside.get(f"step_{protocol}"), between.get(f"step_{protocol}")),
+        step=(inside.get(f"step_{protocol}"), between.get(f"step_{protocol}") + turns),
         factor=(factor(inside, protocol, place.port), factor(between, protocol, place.nic)),
         extra=(0.0, between.get("gap") * place.nic * between.get("reach", 1.0)),
     )
@@ -139,13 +147,21 @@ def _in_switch(ccl: CCL, collective: Collective, place: Place, choice: Choice) -
     inside = place.links.inside
     heads = min(int(place.per_node), int(_table(ccl.tuner, "nvls_heads")))
     lanes = inside.nvls_channels * heads
-    most = 65536.0 if choice.algorithm == "nvls-tree" and place.nodes >= 4 else math.inf
-    chunk = nvls_chunk(ccl.tuner, collective.bytes, lanes, most)
+    tables = ccl.tuner
+    whole = place.nodes == 1
+    kind = "nvls" if whole else "nvls_tree"
+    most = math.inf if whole else float(_table(tables, "nvls_tree_most")[place.nodes >= 4])
+    chunk = in_switch_chunk(
+        _table(tables, f"{kind}_chunks"), _table(tables, f"{kind}_rounds"), collective.bytes, lanes, most
+    )
     loops = max(1, math.ceil(collective.bytes / (lanes * chunk)))
     chunks = min(loops, MOST_CHUNKS)
-    both = collective.operation == "all-reduce"
     reach = inside.get("reach", 1.0)
-    share = inside.get("nvls_reach" if both else "nvls_reach_single", reach)
+    share = inside.get("nvls_reach", reach)
+    if not whole:
+        share = inside.get("nvls_reach_tree", share)
+    elif collective.operation != "all-reduce":
+        share = inside.get("nvls_reach_single", share)
     idle = inside.get("nvls_gap") * loops / chunks
     terms = protocol_terms(place, "Simple")
     terms = Terms(
@@ -155,8 +171,9 @@ def _in_switch(ccl: CCL, collective: Collective, place: Place, choice: Choice) -
         switch_factor=reach / share,
         switch_extra=idle * place.port * reach / place.per_node,
     )
-    schedule = "nvls" if place.nodes == 1 else "hierarchical:inside=nvls,across=tree"
-    launch = ccl.get("launch") + inside.get("launch") + inside.get("nvls_step")
+    schedule = "nvls" if whole else "hierarchical:inside=nvls,across=tree"
+    launch = launch_of(ccl, place) + inside.get("nvls_step")
+    launch += inside.get("nvls_step_rank") * place.per_node
     return Call(choice.algorithm, schedule, "Simple", inside.nvls_channels, chunks, launch, terms)
 
 
@@ -178,7 +195,7 @@ def _send(ccl: CCL, collective: Collective, place: Place) -> Call:
         rate = channels * min(peers, inside.channels // channels) * inside.get("channel_rate")
         slow[0] = max(slow[0], place.port * inside.get("reach", 1.0) / rate)
     terms = Terms(plain.step, (slow[0], slow[1]), plain.extra)
-    launch = ccl.get("launch") + inside.get("launch") + inside.get("send_launch")
+    launch = launch_of(ccl, place) + inside.get("send_launch")
     if place.nodes > 1:
         launch += between.get("send_launch")
     return Call("sends", "direct", protocol, channels, 1, launch, terms)
@@ -190,7 +207,8 @@ def _chain(ccl: CCL, collective: Collective, place: Place) -> Call:
     inside = place.links.inside
     slot = {"LL": 16384, "LL128": 76800, "Simple": 524288}[best.protocol]
     chunks = max(1, min(MOST_CHUNKS, round(collective.bytes / (inside.channels * slot))))
-    launch = ccl.get("launch") + inside.get("launch")
-    terms = protocol_terms(place, best.protocol)
+    channels = channels_used("ring", best.protocol, collective.bytes, place.ranks, inside.channels)
+    launch = launch_of(ccl, place, channels)
+    terms = protocol_terms(place, best.protocol, channels)
     schedule = "chain" if place.nodes == 1 or not place.even or place.per_node == 1 else "hierarchical"
-    return Call("ring", schedule, best.protocol, inside.channels, chunks, launch, terms)
+    return Call("ring", schedule, best.protocol, channels, chunks, launch, terms)

@@ -10,7 +10,7 @@ from topo.algorithms import Site
 from topo.algorithms.invariance import members_by_domain
 from topo.algorithms.nvls import joined_by_switch
 from topo.ccl.model import CCL, LinkClass
-from topo.fabric import Fabric
+from topo.fabric import Fabric, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,8 @@ class Place:
     even : bool
         Whether every domain holds as many of the group's ranks.
     port, nic : float
-        Bytes/s of one accelerator inside and out of its domain, raw.
+        Bytes/s of one accelerator inside and out of its domain, raw; without a switch, over the links to the
+        others of the group only.
     switched : bool
         Whether the switch inside a domain can add and copy for the group.
     """
@@ -110,4 +111,14 @@ def _facts(site: Site) -> tuple[int, bool, float, float, bool]:
     first = np.arange(len(site.ranks)) if nodes == 1 else np.flatnonzero(site.domain == domains[0])
     switched = len(first) > 1 and not joined_by_switch(site, first, True, True)
     even = nodes == 1 or members is not None or counts.max() == 1
-    return nodes, even, port_bandwidth(site.fabric), nic_bandwidth(site.fabric), switched
+    return nodes, even, _port(site, first), nic_bandwidth(site.fabric), switched
+
+
+def _port(site: Site, members: IntArray) -> float:
+    """Bytes/s inside the domain that the group can make use of."""
+    fabric, nodes = site.fabric, site.fabric.accelerators[site.ranks[members]]
+    direct = fabric.links_between(np.full(len(nodes), nodes[0]), nodes)
+    wired = direct[1:]
+    if len(wired) and (wired >= 0).all():
+        return float(fabric.bandwidth[wired].sum())
+    return port_bandwidth(fabric)

@@ -7,12 +7,14 @@ The prediction ranks only: the time of a call comes from simulating the schedule
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from topo.ccl.model import PROTOCOLS
 
+THREADS = {"LL": (512, 8), "LL128": (640, 8), "Simple": (512, 64)}
+"""Threads of a channel, and bytes that each should find, by protocol (NCCL, src/include/comm.h)."""
 MICRO = 1e-6
 GIGA = 1e9
 REDUCING_OR_GATHERING = ("all-reduce", "all-gather", "reduce-scatter")
@@ -130,12 +132,16 @@ def _bandwidth(
     tables: Mapping[str, Any], operation: str, group: Communicator, algorithm: str, protocol: str
 ) -> float:
     """GB/s of algorithm bandwidth."""
-    row, column, channels = group.generation, group.column, group.channels
+    row, column = group.generation, group.column
+    # Between nodes the search finds one channel a NIC, and every accelerator has one.
+    channels = group.channels if group.nodes == 1 else max(int(group.per_node), 2)
     inside, between = group.bandwidth / GIGA, group.net_bandwidth / GIGA
-    bus = inside if group.nodes == 1 else min(inside, between)
+    # Between two nodes every tree has one edge, so that a NIC carries one way of half the trees only.
+    edges = 2 if algorithm in ("tree", "nvls-tree") and group.nodes == 2 else 1
+    bus = inside if group.nodes == 1 else min(inside, between * edges)
     if algorithm in ("nvls", "nvls-tree"):
         # Every accelerator heads one channel of the search, at the next lower rate that the search tries.
-        heads, channels = group.per_node, group.nvls_channels
+        heads = group.per_node
         rates = [rate for rate in tables["nvls_rates"][row] if rate * heads <= inside * 1.001]
         inside = heads * max(rates, default=0.0) if rates else inside
         inside *= tables["nvls_share"][row] * (heads - 1) / heads
@@ -143,7 +149,7 @@ def _bandwidth(
         bus = inside
         if algorithm == "nvls-tree":
             most = channels * tables["nvls_tree_per_channel"][row][column]
-            bus = min(inside, between * (2 if group.nodes == 2 else 1), most)
+            bus = min(inside, between * edges, most)
     most_ll = tables["ll_most"][row][0] if group.nodes == 1 else tables["ll_most_between_nodes"][column]
     if algorithm == "ring" and protocol == "LL":
         bus = min(most_ll, bus / 2)
@@ -200,11 +206,17 @@ def _latency(
     return float(base + levels * net / 3.5 + 2.8 * group.ranks)
 
 
-def nvls_chunk(tables: Mapping[str, Any], size: float, lanes: int, most: float) -> float:
+def in_switch_chunk(
+    sizes: Sequence[float], rounds: Sequence[float], size: float, lanes: int, most: float = math.inf
+) -> float:
     """Bytes of an in-switch chunk: the largest of which enough rounds over all lanes remain.
 
     Parameters
     ----------
+    sizes : sequence of float
+        Chunks from the largest down.
+    rounds : sequence of float
+        Below so many rounds of a chunk the next smaller one is taken.
     size : float
         Bytes of the call.
     lanes : int
@@ -212,8 +224,18 @@ def nvls_chunk(tables: Mapping[str, Any], size: float, lanes: int, most: float) 
     most : float
         Largest chunk allowed.
     """
-    chunk = min(float(tables["nvls_chunks"][0]), most)
-    for smaller, rounds in zip(tables["nvls_chunks"][1:], tables["nvls_rounds"], strict=True):
-        if chunk > smaller and size < rounds * lanes * chunk:
+    chunk = min(float(sizes[0]), most)
+    for smaller, least in zip(sizes[1:], rounds, strict=True):
+        if chunk > smaller and size < least * lanes * chunk:
             chunk = float(smaller)
     return chunk
+
+
+def channels_used(algorithm: str, protocol: str, size: float, ranks: int, most: int) -> int:
+    """Channels of a call: as many as find enough bytes for all their threads.
+
+    Source: NCCL, src/enqueue.cc (threads of a channel, and bytes that a thread should find).
+    """
+    threads, least = THREADS[protocol]
+    share = threads * least * (ranks if algorithm == "ring" else 1)
+    return max(1, min(most, int(size // share)))
