@@ -153,7 +153,10 @@ class Engine:
                     layer = unit.layer
                     for script in (layer.forward, layer.backward, layer.inputs, layer.weights):
                         found.update((item.operation, None) for item in script if isinstance(item, Talk))
-            for bucket in self.buckets[stage.number]:
+            together = self.buckets[stage.number]
+            if self.plan.zero == 3:
+                together = [(unit,) for chunk in stage.chunks for unit in chunk]
+            for bucket in together:
                 for operation in (*reductions(self.plan, bucket), *gathers(self.plan, bucket)):
                     found[operation] = None
         found.update((shift, None) for shift in self.shifts.values() if shift is not None)
@@ -459,8 +462,10 @@ class _Runner:
         if work:
             alone = self.engine.traffic.seconds(item.operation, self.stage.number)
             yield from self._sleep(work, "compute")
-            yield from self._sleep(beside(work, min(alone, work), self.engine.share, item.parts) - work, key)
+            yield from self._sleep(beside(work, min(alone, work), self.engine.share) - work, key)
         yield from self._wait(done, key)
+        if work and item.parts > 1:
+            yield from self._sleep(min(work, alone) / item.parts, key)
         self.engine.busy[key] += self.env.now - start
 
     def _slowed(self, work: float) -> float:
