@@ -35,6 +35,9 @@ from topo.training.choice import (
 )
 from topo.training.operation import Operation
 
+VERY_LARGE = 4096
+"""Ranks above which only schedules are written down that stay small."""
+
 
 @dataclass(frozen=True, eq=False)
 class Binding:
@@ -88,7 +91,7 @@ def _called(library: CCL, fabric: Fabric, links: Links, ranks: IntArray, operati
     simulate = len(calls) > 1 and size <= LARGE
     best: tuple[float, Chosen] | None = None
     for call in calls:
-        if size > LARGE and not _scales(call, collective):
+        if size > VERY_LARGE and not _scales(call, collective):
             continue
         done = acted(call, collective, place, _compiled if simulate else _uncompiled)
         if any(batch.routes is not None for batch in done.schedule.batches):

@@ -46,33 +46,83 @@ class Sized:
         return self.slope * size + self.extra
 
 
-def invariant(schedule: Schedule, turn: IntArray) -> bool:
-    """Whether a schedule is the same after its places are renumbered: place i becomes ``turn[i]``."""
-    known: dict[tuple[int, ...], bool] = {}
-    for batch in schedule.batches:
-        if batch.routes is not None or any(wait.pairs is not None for wait in batch.waits):
-            return False
-        key = (id(batch.source), id(batch.target), id(batch.fan), len(np.unique(batch.bytes)))
-        if key not in known:
-            known[key] = _same_rows(batch, turn)
-        if not known[key]:
-            return False
-    return True
+def turned(schedule: Schedule, turn: IntArray) -> IntArray | None:
+    """Where renumbering the places, place i becoming ``turn[i]``, takes the batches of a schedule.
+
+    Returns
+    -------
+    int array [batches] or None
+        Every batch becomes the one given, in its rows, bytes and waits; None unless all do.
+    """
+    batches = schedule.batches
+    if any(b.routes is not None or any(wait.pairs is not None for wait in b.waits) for b in batches):
+        return None
+    sets = _RowSets(turn)
+    waiting: dict[tuple[object, ...], list[int]] = {}
+    for number in reversed(range(len(batches))):
+        waiting.setdefault(_traits(batches[number], sets.here(batches[number])), []).append(number)
+    goal = np.empty(len(batches), dtype=np.int64)
+    for number, batch in enumerate(batches):
+        like = waiting.get(_traits(batch, sets.there(batch)))
+        if not like:
+            return None
+        goal[number] = like.pop()
+    for number, batch in enumerate(batches):
+        moved = {(int(goal[wait.batch]), wait.lag, wait.on) for wait in batch.waits}
+        if moved != {(wait.batch, wait.lag, wait.on) for wait in batches[goal[number]].waits}:
+            return None
+    return goal
 
 
-def _same_rows(batch: Batch, turn: IntArray) -> bool:
-    size = len(turn)
-    fan: FloatArray = np.zeros(len(batch))
-    moved: FloatArray = fan
-    if batch.fan is not None:
-        pointer, members = batch.fan
-        row = np.repeat(np.arange(len(batch)), np.diff(pointer))
-        # Sums of fixed pseudo-random numbers tell sets apart.
-        mark = np.random.default_rng(1).integers(0, 1 << 40, size).astype(float)
-        fan, moved = sums(row, mark[members], len(batch)), sums(row, mark[turn[members]], len(batch))
-    here = np.stack([(batch.source * size + batch.target).astype(float), batch.bytes, fan])
-    there = np.stack([(turn[batch.source] * size + turn[batch.target]).astype(float), batch.bytes, moved])
-    return bool((here[:, np.lexsort(here)] == there[:, np.lexsort(there)]).all())
+def _traits(batch: Batch, rows: bytes) -> tuple[object, ...]:
+    return rows, batch.repeat, batch.step, batch.reduce, batch.form
+
+
+class _RowSets:
+    """Rows of batches as sets that can be compared, before and after places are renumbered."""
+
+    def __init__(self, turn: IntArray) -> None:
+        self.turn = turn
+        self.same = np.arange(len(turn))
+        # Sums of fixed pseudo-random numbers tell sets of members apart.
+        self.mark = np.random.default_rng(1).integers(0, 1 << 40, len(turn)).astype(float)
+        self.known: dict[tuple[object, ...], bytes] = {}
+
+    def here(self, batch: Batch) -> bytes:
+        """As they are."""
+        return self._set(batch, self.same)
+
+    def there(self, batch: Batch) -> bytes:
+        """After renumbering."""
+        return self._set(batch, self.turn)
+
+    def _set(self, batch: Batch, turn: IntArray) -> bytes:
+        even = bool(len(batch) and (batch.bytes == batch.bytes[0]).all())
+        key = (id(batch.source), id(batch.target), id(batch.fan), id(turn))
+        key = (*key, float(batch.bytes[0]) if even else id(batch))
+        if key not in self.known:
+            fan: FloatArray = np.zeros(len(batch))
+            if batch.fan is not None:
+                pointer, members = batch.fan
+                row = np.repeat(np.arange(len(batch)), np.diff(pointer))
+                fan = sums(row, self.mark[turn[members]], len(batch))
+            ends = turn[batch.source] * len(turn) + turn[batch.target]
+            rows = np.stack([ends.astype(float), batch.bytes, fan])
+            self.known[key] = rows[:, np.lexsort(rows)].tobytes()
+        return self.known[key]
+
+
+def _kept(schedule: Schedule, images: IntArray) -> tuple[Schedule, IntArray]:
+    """A schedule without the batches that others stand for, or as it is where those are waited for."""
+    number = np.cumsum(images > 0) - 1
+    kept = [batch for batch, times in zip(schedule.batches, images.tolist(), strict=True) if times]
+    if any(not images[wait.batch] for batch in kept for wait in batch.waits):
+        return schedule, np.ones_like(images)
+    renumbered = tuple(
+        replace(batch, waits=tuple(replace(wait, batch=int(number[wait.batch])) for wait in batch.waits))
+        for batch in kept
+    )
+    return replace(schedule, batches=renumbered), images[images > 0]
 
 
 def compiled_groups(
@@ -83,11 +133,19 @@ def compiled_groups(
     count: IntArray,
     orbits: Orbits,
     turns: Sequence[IntArray],
+    images: IntArray | None = None,
 ) -> Sized:
-    """The program of some groups that go by one schedule, each standing for ``count`` images, on orbits."""
+    """The program of some groups that go by one schedule, each standing for ``count`` images, on orbits.
+
+    ``images`` [batches], where given, says how many batches of the group each stands for; those with none are
+    left out.
+    """
     schedule = chosen.schedule
     groups, size = members.shape
     finder = _Ways(schedule, fabric, members, count, orbits, turns)
+    stands_for = np.ones(len(schedule.batches), dtype=np.int64)
+    if images is not None:
+        schedule, stands_for = _kept(schedule, images)
     first = np.arange(groups)[:, None] * size
     known: dict[int, IntArray] = {}
 
@@ -97,7 +155,7 @@ def compiled_groups(
         return known[id(places)]
 
     batches = []
-    for batch in schedule.batches:
+    for batch, times in zip(schedule.batches, stands_for.tolist(), strict=True):
         fan = batch.fan
         if fan is not None:
             pointer, places = fan
@@ -123,7 +181,7 @@ def compiled_groups(
                 bytes=np.tile(batch.bytes, groups),
                 fan=fan,
                 waits=waits,
-                routes=finder.of(batch),
+                routes=finder.of(batch, times),
             )
         )
     collective = Collective("all-to-all", max(groups * size, 2), 1.0)
@@ -194,11 +252,12 @@ class _Ways:
         found = find_routes(fabric, source, target)
         self.ways = self._on_orbits(found, np.repeat(count, len(leader)))
 
-    def of(self, batch: Batch) -> Routes:
-        """Ways of one batch, group after group."""
-        key = (id(batch.source), id(batch.target), id(batch.fan), id(batch.routes))
+    def of(self, batch: Batch, times: int) -> Routes:
+        """Ways of one batch that stands for several, group after group."""
+        key = (id(batch.source), id(batch.target), id(batch.fan), id(batch.routes), times)
         if key not in self.known:
-            self.known[key] = self._find(batch)
+            found = self._find(batch)
+            self.known[key] = replace(found, fraction=found.fraction * times)
         return self.known[key]
 
     def _find(self, batch: Batch) -> Routes:

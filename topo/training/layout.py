@@ -19,7 +19,7 @@ from topo.fabric import BoolArray, FloatArray, IntArray
 from topo.network.joining import common_folding, joined
 from topo.network.program import Program
 from topo.training.choice import Choose, Chosen, kinds_of_groups, shift_schedule
-from topo.training.group_program import Sized, compiled_groups, invariant
+from topo.training.group_program import Sized, compiled_groups, turned
 from topo.training.operation import Operation
 from topo.training.placement import Placement
 from topo.training.symmetry import Move, Symmetry, smallest
@@ -97,6 +97,7 @@ class Layout:
             for kind in range(int(self.kind.max()) + 1)
         )
         self._follows: dict[Move, bool] = {}
+        self._batches: dict[tuple[int, Move], IntArray | None] = {}
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -112,10 +113,30 @@ class Layout:
                 bool((self.kind[image[0]] == self.kind).all())
                 and (
                     bool((image[1] == np.arange(self.size)).all())
-                    or all(invariant(chosen.schedule, image[1]) for chosen in self.chosen)
+                    or all(self.batches(kind, move, image[1]) is not None for kind in range(len(self.chosen)))
                 )
             )
         return self._follows[move]
+
+    def batches(self, kind: int, move: Move, turn: IntArray) -> IntArray | None:
+        """Where a move takes the batches of a schedule."""
+        if (kind, move) not in self._batches:
+            self._batches[kind, move] = turned(self.chosen[kind].schedule, turn)
+        return self._batches[kind, move]
+
+    def _images(self, kind: int, moves: Sequence[Move], turns: Sequence[IntArray]) -> IntArray | None:
+        """How many batches each batch of a group stands for, the first of each orbit for all of it."""
+        maps = [self.batches(kind, move, turn) for move, turn in zip(moves, turns, strict=True)]
+        label = np.arange(len(self.chosen[kind].schedule.batches))
+        before = None
+        while before is None or (before != label).any():
+            before = label
+            for goal in maps:
+                if goal is not None:
+                    label = smallest(label, goal, len(label))
+        if (label == np.arange(len(label))).all():
+            return None
+        return np.bincount(label, minlength=len(label))
 
     def overhead(self, stage: int) -> float:
         """Seconds before the first transfer."""
@@ -137,7 +158,12 @@ class Layout:
         label = np.arange(len(self.members))
         images = [self.groups.image(move, symmetry.ranks(move)) for move in moves]
         maps = [image for image in images if image is not None]
-        turns = [turn for goal, turn in maps if (goal == np.arange(len(goal))).all()]
+        own = [
+            (move, image[1])
+            for move, image in zip(moves, images, strict=True)
+            if image is not None and (image[0] == np.arange(len(image[0]))).all()
+        ]
+        turns = [turn for _, turn in own]
         before = None
         while before is None or (before != label).any():
             before = label
@@ -151,6 +177,7 @@ class Layout:
             for kind in np.unique(self.kind[leader[mine]]).tolist():
                 of_kind = mine & (self.kind[leader] == kind)
                 chosen = self.chosen[kind]
+                of_batches = None if self.shift else self._images(kind, [move for move, _ in own], turns)
                 if self.by_stage:
                     chosen = replace(chosen, schedule=shift_schedule(self.size, self.operation, stage))
                 parts.append(
@@ -162,6 +189,7 @@ class Layout:
                         count[of_kind],
                         orbits,
                         [] if self.by_stage else turns,
+                        of_batches,
                     )
                 )
             found[stage] = Sized(
