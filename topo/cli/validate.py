@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from topo.cli.options import as_json, echo_json
 if TYPE_CHECKING:
     from topo.validation.compare import Outcome
     from topo.validation.row import Problem, Reading, Row
+    from topo.validation.statistics import Statistics
 
 GREW = 1
 """Exit code when an error grew past the recorded one."""
@@ -74,6 +75,7 @@ Examples:
     type=click.Choice(["system", "machine"]),
     help="Error of every system (or single machine) with constants fitted to the others.  Takes minutes.",
 )
+@click.option("--training", is_flag=True, help="Training steps instead of collectives.")
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes.")
 @as_json
 def command(
@@ -89,6 +91,7 @@ def command(
     record: bool,
     recorded: Path | None,
     leave_out: str | None,
+    training: bool,
     jobs: int,
     as_json: bool,
 ) -> int:
@@ -103,6 +106,14 @@ def command(
     if more and not files:
         raise click.UsageError(f"{str(more[0])!r} stands alone; write --data {more[0]}")
     own = [*files, *more]
+    if training:
+        if operations or figures or page or leave_out or packaged:
+            raise click.UsageError(
+                "--training goes with --data, --system, --ccl, --json, --csv, --record and --jobs only"
+            )
+        from topo.cli.validate_training import run
+
+        return run(own, systems, ccl, jobs, as_json=as_json, as_csv=as_csv, record=record, recorded=recorded)
     from topo.validation.compare import compare_rows
     from topo.validation.reader import packaged as packaged_files
     from topo.validation.reader import read_rows
@@ -112,7 +123,7 @@ def command(
 
     if leave_out is not None:
         _print_left_out(rows, leave_out, jobs, as_json=as_json, record=record)
-        return _complain(reading.problems)
+        return complain(reading.problems)
 
     from tqdm import tqdm
 
@@ -141,12 +152,17 @@ def command(
 
         pages = write_page(outcome, [c.row for c in outcome.compared], page)
         click.echo(f"Written: {', '.join(map(str, pages))}", err=as_json or as_csv)
-    bad = _complain(outcome.problems)
-    code = _against_record(outcome, record, recorded) if record or recorded or not (own or ccl) else 0
-    return bad or code
+    bad = complain(outcome.problems)
+    if not (record or recorded) and (own or ccl):
+        return bad
+    from topo.validation.recorded import RECORDED
+    from topo.validation.statistics import by_key
+
+    return bad or against_record(by_key(outcome.compared), record, recorded or RECORDED)
 
 
-def _complain(problems: Sequence[Problem]) -> int:
+def complain(problems: Sequence[Problem]) -> int:
+    """Say what is wrong in the files, one line each, and return the exit code that goes with it."""
     for problem in problems:
         click.echo(f"topo: error: {problem}", err=True)
     return 2 if problems else 0
@@ -207,16 +223,15 @@ def _whole(reading: Reading, outcome: Outcome, filtered: object) -> Outcome:
     return Outcome(outcome.compared, left_out, (*reading.problems, *outcome.problems))
 
 
-def _against_record(outcome: Outcome, record: bool, path: Path | None) -> int:
-    from topo.validation.recorded import RECORDED, grown, write_recorded
-    from topo.validation.statistics import groups
+def against_record(found: Mapping[str, Statistics], record: bool, path: Path) -> int:
+    """Record errors, or hold them against those recorded; the exit code of errors that grew."""
+    from topo.validation.recorded import grown, write_recorded
 
-    found = groups(outcome.compared)
     if record:
-        write_recorded(found, path or RECORDED)
-        click.echo(f"topo: recorded {len(found)} groups in {path or RECORDED}", err=True)
+        write_recorded(found, path)
+        click.echo(f"topo: recorded {len(found)} groups in {path}", err=True)
         return 0
-    growths, unknown = grown(found, path or RECORDED)
+    growths, unknown = grown(found, path)
     for growth in growths:
         click.echo(f"topo: grown: {growth}", err=True)
     if unknown:

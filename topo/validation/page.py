@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from topo.units import format_bytes
 from topo.validation.compare import Compared, Outcome
+from topo.validation.recorded import RECORDED_STEPS, WATCHED
 from topo.validation.row import BANDS, Row
 from topo.validation.statistics import LARGE, SMALL, Statistics, families, over_all
 from topo.validation.text import (
@@ -22,6 +24,7 @@ from topo.validation.text import (
 
 LEFT_OUT_FILE = Path(__file__).with_name("left_one_out.json")
 """Errors with one system left out, as last computed: that takes minutes, the page seconds."""
+CAUSES = Path(__file__).with_name("causes.yaml")
 GOALS = {LARGE: (0.05, 0.15), SMALL: (0.12, 0.30)}
 """Median and 90th percentile that this model aims at."""
 WORST = 3
@@ -63,6 +66,10 @@ def page(outcome: Outcome, rows: Sequence[Row]) -> str:
         "## Where it is weak",
         "",
         *_weak(compared),
+        "",
+        "## Training steps",
+        "",
+        *_training(),
         "",
         "## By system, operation, ranks and size",
         "",
@@ -136,6 +143,28 @@ def _read_left_one_out() -> dict[str, Any]:
     return data
 
 
+def _training() -> list[str]:
+    if not RECORDED_STEPS.exists():
+        return ["Not recorded yet: `topo validate --training --record`."]
+    data: dict[str, Any] = json.loads(RECORDED_STEPS.read_text(encoding="utf-8"))
+    lines: list[tuple[str, ...]] = [
+        ("published by", "system", "precision", "steps", "median", "90 %", "worst")
+    ]
+    for key, entry in data.items():
+        _, *family = key.split(" | ")
+        shares = (f"{entry[name]:.1%}".replace("%", " %") for name in WATCHED)
+        lines.append((*family, str(entry["count"]), *shares))
+    count = sum(int(entry["count"]) for entry in data.values())
+    return [
+        f"{count} published steps whose plan is complete, simulated from their plan alone, as "
+        "`topo validate --training --record` last found them; it also lists the others with what they lack. Errors of "
+        "the step's time. What a row leaves open (recomputation, overlap, fused kernels) is what the software that ran "
+        "it does by default, once per software. Some efficiencies of the chips' kernels were fitted to these steps.",
+        "",
+        markdown_table(lines, 3),
+    ]
+
+
 def _weak(compared: Sequence[Compared]) -> list[str]:
     found = [(family, s) for family, s in families(compared).items() if s.count >= ALIKE]
     lines = [
@@ -193,7 +222,19 @@ def _weakness(compared: Sequence[Compared], system: str, operation: str, s: Stat
             for machine in machines[:4]
         )
         parts.append(f"machines that this one model stands for differ: {spread}")
-    return "; ".join(parts) + "."
+    return " ".join(("; ".join(parts) + ".", *_causes(system, operation)))
+
+
+def _causes(system: str, operation: str) -> list[str]:
+    """What is known of why a family is met badly."""
+    import yaml
+
+    found = yaml.safe_load(CAUSES.read_text(encoding="utf-8"))
+    return [
+        str(entry["cause"]).strip()
+        for entry in found
+        if fnmatchcase(system, entry["system"]) and fnmatchcase(operation, entry["operation"])
+    ]
 
 
 def _in_and_out_of_place(compared: Sequence[Compared]) -> list[float]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from topo.errors import TopoError
-from topo.validation.statistics import Group
+from topo.validation.statistics import Statistics
 
 RECORDED = Path(__file__).with_name("recorded.json")
+RECORDED_STEPS = Path(__file__).with_name("recorded_steps.json")
 SLACK = 0.005
 """An error may grow by half a percentage point before it is said to have grown: rounding, another numpy."""
 WATCHED = ("median", "p90", "worst")
@@ -38,18 +39,17 @@ class Growth:
         return f"{self.key}: {self.statistic} error {self.now:.1%}, recorded {self.before:.1%}"
 
 
-def write_recorded(groups: Sequence[Group], path: Path = RECORDED) -> None:
-    """Record the errors of today."""
+def write_recorded(groups: Mapping[str, Statistics], path: Path = RECORDED) -> None:
+    """Record the errors of today, by the names of groups of rows."""
     data = {
-        group.key: {"count": group.statistics.count}
-        | {name: round(getattr(group.statistics, name), 5) for name in WATCHED}
-        for group in groups
+        key: {"count": s.count} | {name: round(getattr(s, name), 5) for name in WATCHED}
+        for key, s in groups.items()
     }
     lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items())
     path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 
-def grown(groups: Sequence[Group], path: Path = RECORDED) -> tuple[list[Growth], list[str]]:
+def grown(groups: Mapping[str, Statistics], path: Path = RECORDED) -> tuple[list[Growth], list[str]]:
     """Errors that grew, and groups that were never recorded (or with another number of rows).
 
     Raises
@@ -59,19 +59,19 @@ def grown(groups: Sequence[Group], path: Path = RECORDED) -> tuple[list[Growth],
     """
     hint = "write it anew with topo validate --record"
     if not path.exists():
-        return [], [group.key for group in groups]
+        return [], list(groups)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         found, unknown = [], []
-        for group in groups:
-            before = data.get(group.key)
-            if before is None or before["count"] != group.statistics.count:
-                unknown.append(group.key)
+        for key, s in groups.items():
+            before = data.get(key)
+            if before is None or before["count"] != s.count:
+                unknown.append(key)
                 continue
             for name in WATCHED:
-                now = getattr(group.statistics, name)
+                now = getattr(s, name)
                 if now > float(before[name]) + SLACK:
-                    found.append(Growth(group.key, name, float(before[name]), now))
+                    found.append(Growth(key, name, float(before[name]), now))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise TopoError(f"{path} is no record of errors", hint) from None
     return found, unknown

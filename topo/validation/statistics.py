@@ -96,6 +96,11 @@ def groups(compared: Sequence[Compared]) -> list[Group]:
     ]
 
 
+def by_key(compared: Sequence[Compared]) -> dict[str, Statistics]:
+    """Statistics of the groups by their names."""
+    return {group.key: group.statistics for group in groups(compared)}
+
+
 def families(compared: Sequence[Compared]) -> dict[tuple[str, str], Statistics]:
     """Statistics by system and operation, the worst median first."""
     found = {

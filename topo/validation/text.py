@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from topo.validation.compare import Compared, Outcome
-from topo.validation.row import LeftOut
+from topo.validation.row import LeftOut, Problem
 from topo.validation.statistics import Statistics, by_system, groups, over_all, summary
 
 ROW_COLUMNS = (
@@ -71,14 +71,24 @@ def to_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "rows": [row_record(c) for c in outcome.compared],
         "summary": summary(outcome.compared),
-        "left_out": [
-            {"id": out.id, "file": out.file, "row": out.number, "reason": out.reason}
-            for out in outcome.left_out
-        ],
-        "problems": [
-            {"file": p.file, "row": p.number, "column": p.column, "id": p.id, "message": p.message}
-            for p in outcome.problems
-        ],
+        "left_out": [left_out_record(out) for out in outcome.left_out],
+        "problems": [problem_record(problem) for problem in outcome.problems],
+    }
+
+
+def left_out_record(out: LeftOut) -> dict[str, Any]:
+    """A row left out as JSON data."""
+    return {"id": out.id, "file": out.file, "row": out.number, "reason": out.reason}
+
+
+def problem_record(problem: Problem) -> dict[str, Any]:
+    """A problem as JSON data."""
+    return {
+        "file": problem.file,
+        "row": problem.number,
+        "column": problem.column,
+        "id": problem.id,
+        "message": problem.message,
     }
 
 

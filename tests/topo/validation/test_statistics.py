@@ -17,7 +17,7 @@ from topo.validation.compare import Compared, Outcome
 from topo.validation.figures import write_figures
 from topo.validation.page import page
 from topo.validation.recorded import grown, write_recorded
-from topo.validation.statistics import families, groups, over_all, statistics
+from topo.validation.statistics import by_key, families, groups, over_all, statistics
 from topo.validation.text import report, to_csv, to_data
 
 Table = Callable[..., Path]
@@ -56,16 +56,16 @@ def test_groups_cover_every_row_once(compared: list[Compared]) -> None:
 
 def test_an_error_that_grows_is_noticed(compared: list[Compared], tmp_path: Path) -> None:
     path = tmp_path / "recorded.json"
-    assert grown(groups(compared), path) == ([], [g.key for g in groups(compared)])
-    write_recorded(groups(compared), path)
-    assert grown(groups(compared), path) == ([], [])
+    assert grown(by_key(compared), path) == ([], list(by_key(compared)))
+    write_recorded(by_key(compared), path)
+    assert grown(by_key(compared), path) == ([], [])
     better = [replace(c, seconds=c.row.seconds * (1 + c.error / 2)) for c in compared]
-    assert grown(groups(better), path) == ([], [])
+    assert grown(by_key(better), path) == ([], [])
     worse = [replace(c, seconds=9 * c.seconds) if c.row.bytes == 16 else c for c in compared]
-    growths, unknown = grown(groups(worse), path)
+    growths, unknown = grown(by_key(worse), path)
     assert unknown == [] and growths and all("< 64 KiB" in str(growth) for growth in growths)
-    _, unknown = grown(groups(compared[1:]), path)
-    assert unknown == [groups(compared)[0].key]
+    _, unknown = grown(by_key(compared[1:]), path)
+    assert unknown == [next(iter(by_key(compared)))]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"switch:8 | all-reduce | < 64 KiB | 4 ranks": 3}'])
@@ -73,7 +73,7 @@ def test_a_broken_record_is_named(compared: list[Compared], tmp_path: Path, text
     path = tmp_path / "recorded.json"
     path.write_text(text)
     with pytest.raises(TopoError, match="--record"):
-        grown(groups(compared), path)
+        grown(by_key(compared), path)
 
 
 def test_what_is_printed_is_what_was_found(compared: list[Compared]) -> None:
