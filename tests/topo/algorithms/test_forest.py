@@ -25,13 +25,16 @@ from tests.topo.algorithms.examples import (
 )
 from topo.algorithms import Site, build, find, refusal
 from topo.algorithms.forest import _plan
+from topo.algorithms.synthesis.forest import spreading
 from topo.algorithms.synthesis.streams import Pace
 from topo.bounds import lower_bound
+from topo.choose import History
 from topo.collective import Collective
 from topo.errors import AlgorithmError, ScheduleError
 from topo.fabric import Fabric
 from topo.schedule import Schedule
-from topo.simulate import run_schedule
+from topo.simulate import run_schedule, simulate
+from topo.system import System
 
 KNOWN = known()
 OPERATIONS = ("all-reduce", "all-gather", "reduce-scatter", "broadcast", "reduce")
@@ -264,3 +267,37 @@ def test_sixty_four_accelerators_within_the_minute() -> None:
         for operation in ("all-gather", "all-reduce"):
             schedule("forest", fabric, operation, 1e9, 16)
         assert time.process_time() - start < 60
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (4, 4, 4)])
+def test_trees_of_one_root_stay_flat_and_share_no_link(shape: tuple[int, ...]) -> None:
+    """2 D trees on a torus, growing in turn: none much higher than the farthest rank is away."""
+    fabric = grid(*shape)
+    weights = np.zeros(fabric.ranks, dtype=np.int64)
+    weights[0] = 1
+    trees = spreading(fabric, np.arange(fabric.ranks), weights)
+    assert trees.trees == 2 * len(shape)
+    used = [link for tree in trees.way for way in tree[tree >= 0] for link in trees.ways[way].links]
+    assert len(used) == len(set(used)) == trees.trees * (fabric.ranks - 1)
+    assert trees.height <= sum(side // 2 for side in shape) + 2
+
+
+@pytest.mark.parametrize("operation", ["broadcast", "reduce"])
+def test_auto_takes_the_trees_where_nothing_else_comes_near(operation: str) -> None:
+    fabric = grid(4, 4)
+    system = System("torus", fabric)
+    result = simulate(system, Collective(operation, fabric.ranks, 2.0**30))
+    assert result.algorithm == "forest" and result.bound_ratio < 1.05
+
+
+def test_auto_goes_on_with_the_trees_while_sizes_fall() -> None:
+    fabric = grid(4, 4)
+    system, history = System("torus", fabric), History()
+    found = [
+        simulate(system, Collective("broadcast", fabric.ranks, size), history=history)
+        for size in (2.0**30, 2.0**26, 2.0**10)
+    ]
+    assert [result.algorithm == "forest" for result in found] == [True, True, False]
+    for result in found:
+        alone = simulate(system, Collective("broadcast", fabric.ranks, result.bytes))
+        assert result.time_s <= alone.time_s * 1.02
