@@ -81,6 +81,14 @@ def kinds_of_groups(fabric: Fabric, groups: IntArray) -> IntArray:
     Two groups lie alike when the same of their places share a scale-up domain and, on a grid, when each place has
     the same distance from the first, dimension by dimension.
     """
+    table = patterns(fabric, groups)
+    if (table == table[0]).all():
+        return np.zeros(len(groups), dtype=np.int64)
+    return np.unique(table, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+
+
+def patterns(fabric: Fabric, groups: IntArray) -> IntArray:
+    """How each group lies, in numbers that are equal where groups lie alike [groups, anything]."""
     count, size = groups.shape
     domain = fabric.domain[groups]
     key = np.arange(count)[:, None] * (int(fabric.domain.max()) + 1) + domain
@@ -91,10 +99,7 @@ def kinds_of_groups(fabric: Fabric, groups: IntArray) -> IntArray:
         place = grid.coordinates(groups.ravel() % grid.size).reshape(count, size, -1)
         wraps = np.where(np.asarray(grid.wrap), grid.shape, 1 << 30)
         columns += list(np.moveaxis((place - place[:, :1]) % wraps, -1, 0))
-    table = np.concatenate(columns, axis=1)
-    if (table == table[0]).all():
-        return np.zeros(count, dtype=np.int64)
-    return np.unique(table, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    return np.concatenate(columns, axis=1)
 
 
 def choose(fabric: Fabric, ranks: IntArray, operation: Operation) -> Chosen:
