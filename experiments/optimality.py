@@ -21,6 +21,8 @@ from topo.errors import InternalError, TopoError
 from topo.units import format_bytes, format_time
 
 SIZE = 2.0**30
+SMALL = 2.0**20
+"""Bytes of the table in which latency counts."""
 WORTH_A_REASON = 1.25
 LONGEST = 260
 """Characters of a certificate in the table."""
@@ -58,6 +60,7 @@ class Row:
 
     system: str
     operation: str
+    size: float
     algorithm: str = ""
     detail: str = ""
     chunks: int = 1
@@ -72,13 +75,12 @@ class Row:
     problem: str = ""
 
 
-def row_of(name: str, operation: str) -> Row:
-    """One operation on one system."""
+def row_of(name: str, operation: str, size: float) -> Row:
+    """One operation on one system; a barrier moves no bytes."""
     from topo.bounds import lower_bound
     from topo.collective import Collective
 
     system = topo.load(name)
-    size = 0.0 if operation == "barrier" else SIZE
     began = time.perf_counter()
     try:
         result = topo.simulate(system, operation, size, ccl="ideal")
@@ -86,11 +88,12 @@ def row_of(name: str, operation: str) -> Row:
     except InternalError:
         raise
     except TopoError as problem:
-        return Row(name, operation, problem=str(problem))
+        return Row(name, operation, size, problem=str(problem))
     exact = bool(bound.data.get("exact", False)) or operation == "barrier"
     return Row(
         name,
         operation,
+        size,
         result.algorithm,
         result.detail,
         result.chunks,
@@ -122,7 +125,7 @@ def reason(result: topo.Result, exact: bool) -> str:
     return "; ".join(said)
 
 
-def text(healthy: list[Row], damaged: list[Row]) -> str:
+def text(healthy: list[Row], damaged: list[Row], small: list[Row]) -> str:
     """The page in Markdown."""
     lines = [
         "# How near to the optimum",
@@ -151,9 +154,16 @@ def text(healthy: list[Row], damaged: list[Row]) -> str:
         "",
         *_costs(healthy, damaged),
         "",
+        f"## {format_bytes(SMALL)}, healthy",
+        "",
+        "Where latency and bytes both count a bound takes the larger of the two, while every schedule pays for both:",
+        "ratios of two and more say more about the bound here than about the algorithm.",
+        "",
+        *_table(small),
+        "",
         f"## Ratios above {WORTH_A_REASON}",
         "",
-        *_far([*healthy, *damaged]),
+        *_far([*healthy, *damaged, *small]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -205,7 +215,9 @@ def _short(seconds: float) -> str:
 def _far(rows: list[Row]) -> list[str]:
     far = sorted((row for row in rows if row.ratio > WORTH_A_REASON), key=lambda row: -row.ratio)
     return [
-        f"- {row.ratio:.2f}, {row.operation} on `{row.system}` ({row.algorithm}): {row.why}." for row in far
+        f"- {row.ratio:.2f}, {row.operation} of {format_bytes(row.size)} on `{row.system}` ({row.algorithm}):"
+        f" {row.why}."
+        for row in far
     ] or ["None."]
 
 
@@ -216,23 +228,33 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     given = parser.parse_args()
     names = [name for number in SLOWEST_FIRST for name in (SUBJECTS[number].damaged(), SUBJECTS[number].name)]
-    cases = [(name, operation) for name in names for operation in OPERATIONS]
-    rows: dict[tuple[str, str], Row] = {}
+    cases = [
+        (name, operation, 0.0 if operation == "barrier" else SIZE)
+        for name in names
+        for operation in OPERATIONS
+    ]
+    moving = [operation for operation in OPERATIONS if operation != "barrier"]
+    cases += [(subject.name, operation, SMALL) for subject in SUBJECTS for operation in moving]
+    rows: dict[tuple[str, str, float], Row] = {}
     with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
         waiting = [pool.submit(row_of, *case) for case in cases]
         for done in as_completed(waiting):
             row = done.result()
-            rows[row.system, row.operation] = row
+            rows[row.system, row.operation, row.size] = row
             told = row.problem or f"{row.algorithm}, {row.ratio:.3f} x the bound, {row.wall_s:.1f} s"
             print(
-                f"{len(rows):3}/{len(cases)} {row.operation} on {row.system}: {told}",
+                f"{len(rows):3}/{len(cases)} {row.operation} of {format_bytes(row.size)} on {row.system}: {told}",
                 file=sys.stderr,
                 flush=True,
             )
-    healthy = [rows[subject.name, operation] for subject in SUBJECTS for operation in OPERATIONS]
-    damaged = [rows[subject.damaged(), operation] for subject in SUBJECTS for operation in OPERATIONS]
+    large = [case for case in cases if case[2] != SMALL]
+    healthy, damaged = (
+        [rows[case] for name in chosen for case in large if case[0] == name]
+        for chosen in ([subject.name for subject in SUBJECTS], [subject.damaged() for subject in SUBJECTS])
+    )
+    small = [rows[case] for case in cases if case[2] == SMALL]
     given.page.parent.mkdir(parents=True, exist_ok=True)
-    given.page.write_text(text(healthy, damaged), encoding="utf-8")
+    given.page.write_text(text(healthy, damaged, small), encoding="utf-8")
     print(f"In {given.page}")
 
 

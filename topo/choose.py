@@ -231,7 +231,7 @@ def fastest(
     for entry in tries:
         if entry.costly:
             continue
-        schedule = build(entry.name, collective, site, chunks or 1)
+        schedule = build(entry.name, collective, site, 1 if chunks is None else chunks)
         if not affordable(schedule, site):
             continue
         floor = max(port_time(schedule, site), history.floor(entry.name, collective.bytes))
@@ -309,7 +309,9 @@ def _better(
 ) -> Run | None:
     """The faster of the best run so far and that of a costly algorithm, which finds its number of chunks itself."""
     cutoff = best.seconds if best is not None else np.inf
-    run = simulated(prepared(entry, collective, site, chunks or 1, options), options, cutoff)
+    run = simulated(
+        prepared(entry, collective, site, 1 if chunks is None else chunks, options), options, cutoff
+    )
     if entry.pipelines:
         history.note(run, collective.bytes, min(run.seconds, cutoff))
     return run if run.seconds < cutoff else best
@@ -321,5 +323,5 @@ def named(
     """The run of one algorithm by name; without a number of chunks, with the best one."""
     entry = find(algorithm)
     if chunks is not None or refusal(entry, collective, site):
-        return simulated(prepared(entry, collective, site, chunks or 1, options), options)
+        return simulated(prepared(entry, collective, site, 1 if chunks is None else chunks, options), options)
     return best_chunks(entry, collective, site, options)
