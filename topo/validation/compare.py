@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from topo.errors import AlgorithmError, CatalogueError, CollectiveError, Interna
 from topo.simulate import simulate
 from topo.system import System
 from topo.validation.place import collective_of, group_of
+from topo.validation.processes import mapped
 from topo.validation.row import LeftOut, Problem, Row
 
 FEW = 12
@@ -124,10 +124,12 @@ def compare_rows(
         wanted[_case(row)] = wanted.get(_case(row), 0) + 1
     found: dict[_Case, _Simulated | _Failed] = {}
     tasks = _tasks(wanted)
-    with _runner(ccl, 1 if len(wanted) <= FEW else min(workers, len(tasks))) as runner:
-        for task, outcomes in zip(tasks, runner(tasks), strict=True):
-            found.update(zip(task, outcomes, strict=True))
-            progress(sum(wanted[case] for case in task))
+    few = len(wanted) <= FEW
+    for task, outcomes in zip(
+        tasks, mapped(_run, tasks, 1 if few else workers, _prepare, (ccl,)), strict=True
+    ):
+        found.update(zip(task, outcomes, strict=True))
+        progress(sum(wanted[case] for case in task))
     compared, left_out = [], []
     for row in sound:
         outcome = found[_case(row)]
@@ -195,36 +197,6 @@ _systems: dict[str, System] = {}
 def _prepare(ccl: Any) -> None:
     global _ccl
     _ccl = ccl
-
-
-def _prepare_worker(ccl: Any) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _prepare(ccl)
-
-
-Runner = Callable[[Sequence[tuple[_Case, ...]]], Iterator[list["_Simulated | _Failed"]]]
-
-
-@contextmanager
-def _runner(ccl: Any, workers: int) -> Iterator[Runner]:
-    """What runs tasks and yields their outcomes in order, here or in processes."""
-    if workers <= 1:
-        _prepare(ccl)
-        yield lambda tasks: map(_run, tasks)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker, (ccl,))
-    try:
-        yield lambda tasks: pool.map(_run, tasks)
-    except BrokenProcessPool:
-        raise TopoError("a worker process died, perhaps for want of memory", "run with --jobs 1") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _run(task: tuple[_Case, ...]) -> list[_Simulated | _Failed]:

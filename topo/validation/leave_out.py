@@ -7,7 +7,7 @@ that were fitted, as one would guess it for a machine never measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from topo.library import system_links
 from topo.validation.constants import FITTED, Free, free_constants
 from topo.validation.evaluate import Evaluator
 from topo.validation.fit import fit
+from topo.validation.processes import mapped
 from topo.validation.row import Row
 from topo.validation.statistics import LARGE, SMALL, Statistics, statistics
 
@@ -86,21 +87,10 @@ def leave_one_out(
     names = sorted({name_of(row, by) for row in rows})
     tasks = [(name, by, tuple(rows)) for name in names]
     found = []
-    for left in _mapped(tasks, workers):
+    for left in mapped(_left, tasks, workers):
         found.append(left)
         progress(len(left.rows))
     return found
-
-
-def _mapped(tasks: Sequence[tuple[str, str, tuple[Row, ...]]], workers: int) -> Iterator[Left]:
-    if workers <= 1 or len(tasks) <= 1:
-        yield from map(_left, tasks)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn")) as pool:
-        yield from pool.map(_left, tasks)
 
 
 def _left(task: tuple[str, str, tuple[Row, ...]]) -> Left:

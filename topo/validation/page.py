@@ -31,6 +31,31 @@ WORST = 3
 ALIKE = 3
 """Rows of a family that must be there before it counts among the worst."""
 
+OWN = (
+    "`topo validate --data mine.csv` does the same with your rows. The columns are those of the packaged files "
+    "(`topo/validation/measured/*.csv`):",
+    "",
+    "| column | holds |",
+    "| --- | --- |",
+    "| `id` | a name of the row's own |",
+    "| `target` | the system to simulate, such as `dgx-h100*2`; blank: the row is left out |",
+    "| `devices` | ranks |",
+    "| `nodes` | machines that they are spread over evenly; blank: the first so many ranks |",
+    "| `op` | `all_reduce`, `all_gather`, `reduce_scatter`, `alltoall`, `broadcast`, `reduce`, `sendrecv` |",
+    "| `bytes` | the size that nccl-tests prints, in bytes |",
+    "| `time_us` | microseconds; blank: computed from a bandwidth |",
+    "| `algbw_GBs`, `busbw_GBs` | 1e9 bytes/s, optional |",
+    "| `in_place` | 1, 0 or blank |",
+    "| `algorithm` | the one that ran, where that is known, such as `ring`; blank: the library's own choice |",
+    "| `system`, `notes`, `source` | for people |",
+    "",
+    "What is wrong in a file is named by row and column, the rest is compared, and the exit code is 2. nccl-tests' "
+    "sendrecv, in which every rank sends to the next, is simulated as its slowest pair.",
+    "",
+    "`topo calibrate all_reduce.log -o my-cluster.yaml` fits the library's constants to the output of nccl-tests or "
+    "rccl-tests on your cluster, says how sure each is, draws before and after, and writes a file for `--ccl`.",
+)
+
 
 def page(outcome: Outcome, rows: Sequence[Row]) -> str:
     """The whole page in Markdown."""
@@ -78,6 +103,10 @@ def page(outcome: Outcome, rows: Sequence[Row]) -> str:
         "## Rows left out",
         "",
         *(f"- {line}" for line in left_out_lines(outcome.left_out, 4)),
+        "",
+        "## Your own measurements",
+        "",
+        *OWN,
         "",
         "## Where the numbers come from",
         "",

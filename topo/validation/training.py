@@ -14,6 +14,7 @@ from topo.errors import InternalError, TopoError
 from topo.system import System
 from topo.training.published import plan_of_row
 from topo.training.step import step
+from topo.validation.processes import mapped
 from topo.validation.reader import MEASURED, TRAINING
 from topo.validation.row import LeftOut, Problem
 from topo.validation.statistics import Statistics, statistics
@@ -209,7 +210,7 @@ def compare_steps(
     """
     tasks = [(row, ccl) for row in sorted(rows, key=lambda row: row.target)]
     found: dict[tuple[str, int], ComparedStep | LeftOut | Problem] = {}
-    for (row, _), outcome in zip(tasks, _mapped(tasks, workers), strict=True):
+    for (row, _), outcome in zip(tasks, mapped(_compared, tasks, workers), strict=True):
         found[row.file, row.number] = outcome
         progress(1)
     ordered = [found[row.file, row.number] for row in rows]
@@ -218,19 +219,6 @@ def compare_steps(
         tuple(one for one in ordered if isinstance(one, LeftOut)),
         tuple(one for one in ordered if isinstance(one, Problem)),
     )
-
-
-def _mapped(
-    tasks: Sequence[tuple[Step, str | None]], workers: int
-) -> Iterator[ComparedStep | LeftOut | Problem]:
-    if workers <= 1 or len(tasks) < 4:
-        yield from map(_compared, tasks)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(_compared, tasks, chunksize=4)
 
 
 def _compared(task: tuple[Step, str | None]) -> ComparedStep | LeftOut | Problem:
