@@ -28,7 +28,7 @@ from topo.system import Chip, System
 from topo.training.choice import own_part
 from topo.training.model import Model
 from topo.training.named_models import load_model
-from topo.training.plan import Plan
+from topo.training.plan import Plan, PlanError
 
 MODELS = {
     "llama3.1-8b": "llama3-8b",
@@ -162,8 +162,11 @@ def plan_of_row(row: Mapping[str, str]) -> Published:
     if model.positions:
         model = replace(model, positions=seq)
     keys, chip = RECIPES[source](row, model, devices, seq)
-    plan = Plan(seq=seq, precision=_precision(row), **keys)
-    plan.check(model, devices)
+    try:
+        plan = Plan(seq=seq, precision=_precision(row), **keys)
+        plan.check(model, devices)
+    except PlanError as error:
+        raise RowError(f"{row['id']}: {error.message}", "left out") from error
     measured, derived = _seconds(row, model, plan, devices)
     return Published(row["id"], _system(row), model, plan, measured, derived, chip)
 
