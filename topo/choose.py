@@ -293,7 +293,8 @@ def worth_it(
         if best is None:
             return True
         floor = history.floor(entry.name, collective.bytes)
-        return bound.kind != "latency" and floor < best.seconds and entry.name not in history.losers
+        bytes_count = bound.kind != "latency" or ratio > WORTH_SEARCHING
+        return bytes_count and floor < best.seconds and entry.name not in history.losers
     made_for_none = irregular(site.fabric) and not whole_grid(site.fabric)
     return collective.ranks <= SEARCHED_RANKS and ratio > WORTH_SEARCHING and (best is None or made_for_none)
 
