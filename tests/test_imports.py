@@ -139,7 +139,8 @@ def test_every_room_has_a_rule() -> None:
 )
 def test_no_way_leads_back(lower: str, higher: set[str]) -> None:
     """Not even through a third room, as far as the rules allow it."""
-    reached, waiting = set(), [lower]
+    reached: set[str] = set()
+    waiting = [lower]
     while waiting:
         for onward in ALLOWED.get(waiting.pop(), set()) - reached:
             reached.add(onward)
