@@ -82,7 +82,7 @@ def library_programs(
     place = place_of(Site(system.fabric, ranks), system_links(system, ccl))
     calls = offered(ccl, collective, place, algorithm)
     if chunks is not None:
-        calls = [replace(call, chunks=chunks) for call in calls]
+        calls = [call.in_chunks(chunks) for call in calls]
 
     def compile(schedule: Schedule, site: Site) -> Folded:
         return compiled(schedule, site, options)

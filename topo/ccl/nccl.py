@@ -21,6 +21,10 @@ WIRE = {"LL": 2.0, "LL128": 128 / 120, "Simple": 1.0}
 """Bytes on the wire for one byte of payload: flags take half of an LL line, 8 of 128 bytes in LL128."""
 MOST_CHUNKS = 64
 """Pieces simulated; more are merged, their idle time added up."""
+MOST_LINKS = 8
+"""The same along a line of ranks, where every piece costs an event at every rank."""
+SLOT = {"LL": 16384.0, "LL128": 76800.0, "Simple": 524288.0}
+"""Bytes of one slot of a channel's buffer, an eighth of it."""
 ALGORITHMS = ("ring", "tree", "nvls", "nvls-tree", "pat")
 SEND_LL = 16384
 """Bytes up to which sends take protocol LL (NCCL_P2P_LL_THRESHOLD)."""
@@ -138,15 +142,14 @@ def _tree(place: Place) -> str:
 
 def _tree_chunks(collective: Collective, place: Place, protocol: str) -> int:
     """Pieces of a tree's pipeline: slots of a channel's buffer, as far as the data fills them."""
-    slot = {"LL": 16384, "LL128": 76800, "Simple": 131072}[protocol]
     lanes = place.links.inside.channels
-    return max(1, min(8, round(collective.bytes / (lanes * slot))))
+    return max(1, min(8, round(collective.bytes / (lanes * SLOT[protocol]))))
 
 
 def _in_switch(ccl: CCL, collective: Collective, place: Place, choice: Choice) -> Call:
     inside = place.links.inside
-    heads = min(int(place.per_node), int(_table(ccl.tuner, "nvls_heads")))
-    lanes = inside.nvls_channels * heads
+    # Every accelerator of the domain heads a part of each channel's loop.
+    lanes = inside.nvls_channels * int(place.per_node)
     tables = ccl.tuner
     whole = place.nodes == 1
     kind = "nvls" if whole else "nvls_tree"
@@ -172,8 +175,9 @@ def _in_switch(ccl: CCL, collective: Collective, place: Place, choice: Choice) -
         switch_extra=idle * place.port * reach / place.per_node,
     )
     schedule = "nvls" if whole else "hierarchical:inside=nvls,across=tree"
-    launch = launch_of(ccl, place) + inside.get("nvls_step")
-    launch += inside.get("nvls_step_rank") * place.per_node
+    # Data is copied into the buffer that the switch sees, reduced and spread, and copied out: one loop later each.
+    copied = min(collective.bytes, lanes * chunk) / (place.port * share)
+    launch = launch_of(ccl, place) + inside.get("nvls_step") + copied
     return Call(choice.algorithm, schedule, "Simple", inside.nvls_channels, chunks, launch, terms)
 
 
@@ -205,10 +209,14 @@ def _chain(ccl: CCL, collective: Collective, place: Place) -> Call:
     """Broadcast and reduce run along the ring in pieces."""
     best = choices(ccl.tuner, collective.operation, collective.bytes, communicator(ccl, place))[0]
     inside = place.links.inside
-    slot = {"LL": 16384, "LL128": 76800, "Simple": 524288}[best.protocol]
-    chunks = max(1, min(MOST_CHUNKS, round(collective.bytes / (inside.channels * slot))))
     channels = channels_used("ring", best.protocol, collective.bytes, place.ranks, inside.channels)
-    launch = launch_of(ccl, place, channels)
+    whole = place.nodes == 1 or not place.even or place.per_node == 1
+    hops = place.ranks - 1 if whole else place.nodes + int(place.per_node) - 2
+    pieces = max(1, round(collective.bytes / (channels * SLOT[best.protocol])))
+    chunks = min(pieces, MOST_LINKS)
+    # Fewer pieces are simulated than run: made smaller by what the longer filling of the line would add.
+    fill = ((hops + pieces - 1) / pieces) / ((hops + chunks - 1) / chunks)
     terms = protocol_terms(place, best.protocol, channels)
-    schedule = "chain" if place.nodes == 1 or not place.even or place.per_node == 1 else "hierarchical"
-    return Call("ring", schedule, best.protocol, channels, chunks, launch, terms)
+    schedule = "chain" if whole else "hierarchical"
+    launch = launch_of(ccl, place, channels)
+    return Call("ring", schedule, best.protocol, channels, chunks, launch, terms, fill)

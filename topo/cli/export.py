@@ -66,7 +66,7 @@ def command(
     found = topo.load(system)
     group = parse_ranks(ranks)
     if algorithm == "auto":
-        best = topo.simulate(found, operation, size, ranks=group, chunks=chunks, root=root)
+        best = topo.simulate(found, operation, size, ccl="ideal", ranks=group, chunks=chunks, root=root)
         algorithm, chunks = best.algorithm, best.chunks
     plan = topo.schedule(
         found, operation, size, algorithm=algorithm, ranks=group, chunks=chunks or 1, root=root
