@@ -12,6 +12,10 @@ from topo.errors import nearest
 COMMANDS = {
     "run": "Simulate one collective on one system.",
     "step": "Simulate one training step of a model on a system.",
+    "search": "Find the best parallel plan of a model on a system.",
+    "compare-step": "Compare systems by a training step, each with its best plan.",
+    "rollout": "Simulate one update of training on generated sequences.",
+    "sites": "Train at several sites: in step, or with local steps.",
     "compare": "Compare systems over operations and sizes.",
     "bound": "Say what no algorithm can beat, and why.",
     "validate": "Hold the model against measurements.",
@@ -24,7 +28,7 @@ COMMANDS = {
     "show": "Say what a system is, and draw it.",
     "catalogue": "Write the catalogue as a page with pictures, and as maps.",
 }
-"""Command to its summary; the command ``x`` is the function ``command`` of the module ``topo.cli.x``."""
+"""Command to its summary; the command ``x-y`` is the function ``command`` of the module ``topo.cli.x_y``."""
 
 
 class LazyGroup(click.Group):
@@ -36,7 +40,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"topo.cli.{cmd_name}").command
+        command: click.Command = import_module(f"topo.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

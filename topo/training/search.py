@@ -6,7 +6,8 @@
    of a fixed size, collectives in isolation, until the floor of the next is above the best time; so the result
    does not depend on the number of processes.
 3. The best few are laid out in every other way that their axes allow, again pruned by the floor.
-4. The best few of all run once more, and for the record, with full contention.
+4. The best few of all run once more, and for the record, with full contention, until the best of them beats what
+   the others take in isolation.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ WAVE = 16
 RELAID = 4
 """Plans that are laid out in all other ways."""
 FINALISTS = 6
-"""Plans that run again with full contention."""
+"""Plans that run again with full contention, at a time."""
+MOST_FINALISTS = 24
 MOST_WAYS = 24
 """Placements of one plan that are looked at."""
 KEPT_STAGES = 64
@@ -214,7 +216,7 @@ def search(
                 others = [scout.candidate(found.plan, way) for way in other_ways(found, system.fabric)]
                 hunt.fitting += len(others)
                 hunt.all(run, sorted(others, key=lambda c: c.order), None)
-            finals = hunt.contend(run, FINALISTS)
+            finals = hunt.contend(run)
         except KeyboardInterrupt:
             hunt.complete = False
             finals = []
@@ -394,16 +396,23 @@ class _Hunt:
                     )
                 self.found.append(Found(candidate.plan, result))
 
-    def contend(self, run: Runner, most: int) -> list[Found]:
-        """The best again, with full contention."""
-        best = self.ranked()[:most]
-        results = run([(f.plan, f.result.placement, "full") for f in best])
-        self.simulated += len(best)
-        return [
-            Found(found.plan, result)
-            for found, result in zip(best, results, strict=True)
-            if not isinstance(result, str)
-        ]
+    def contend(self, run: Runner) -> list[Found]:
+        """The best again with full contention, until the best of these beats all others even if isolated."""
+        finals: list[Found] = []
+        ranked = self.ranked()
+        for start in range(0, min(len(ranked), MOST_FINALISTS), FINALISTS):
+            best = min((found.order[0] for found in finals), default=float("inf"))
+            wave = [found for found in ranked[start : start + FINALISTS] if found.order[0] < best]
+            if not wave:
+                break
+            results = run([(f.plan, f.result.placement, "full") for f in wave])
+            self.simulated += len(wave)
+            finals += [
+                Found(found.plan, result)
+                for found, result in zip(wave, results, strict=True)
+                if not isinstance(result, str)
+            ]
+        return finals
 
 
 _job: Job | None = None
