@@ -200,7 +200,11 @@ def _weak(compared: Sequence[Compared]) -> list[str]:
         f"The {WORST} families of rows with the largest median error, and where in them the error sits:",
         "",
     ]
-    lines += [_weakness(compared, system, operation, s) for (system, operation), s in found[:WORST]]
+    told: set[str] = set()
+    for (system, operation), s in found[:WORST]:
+        causes = [cause for cause in _causes(system, operation) if cause not in told]
+        told.update(causes)
+        lines.append(" ".join((_weakness(compared, system, operation, s), *causes)))
     few = [family for family, s in families(compared).items() if s.count < ALIKE]
     if few:
         names = ", ".join(f"{operation} on {system}" for system, operation in few)
@@ -240,9 +244,7 @@ def _weakness(compared: Sequence[Compared], system: str, operation: str, s: Stat
     what = {c.bottleneck.partition(",")[0].partition(" and ")[0] for c in some}
     if what == {"latency only"}:
         parts.append("there latency decides, not bandwidth")
-    used = sorted(
-        {f"{c.algorithm} ({c.detail.partition(',')[0]})" if c.detail else c.algorithm for c in some}
-    )
+    used = sorted({c.algorithm for c in some})
     parts.append(f"simulated as {', '.join(used[:3])}")
     machines = sorted({c.row.system for c in some})
     if len(machines) > 1:
@@ -251,7 +253,7 @@ def _weakness(compared: Sequence[Compared], system: str, operation: str, s: Stat
             for machine in machines[:4]
         )
         parts.append(f"machines that this one model stands for differ: {spread}")
-    return " ".join(("; ".join(parts) + ".", *_causes(system, operation)))
+    return "; ".join(parts) + "."
 
 
 def _causes(system: str, operation: str) -> list[str]:

@@ -48,6 +48,7 @@ def test_labels_of_mpirun_and_messages_of_nccl_are_skipped() -> None:
         "[0] ",
         "0: ",
         "worker-0: ",
+        "[pod/worker-0/main] ",
         "2026-01-05T10:00:00.123Z ",
         "2026-01-05 10:00:00 [1,0]<stdout>:",
         "Mon Jan  5 10:00:00 2026[1,0]<stdout>:",

@@ -19,10 +19,11 @@ _LABELS = (
     re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\s+"),
     re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3} +\d+ \d\d:\d\d:\d\d \d{4}\s*(?=\[)"),
     re.compile(r"(?P<who>\[(?:[\w.@-]+,)?\d+\])\s*(?:<std(?:out|err|diag)>)?:?\s?"),
+    re.compile(r"(?P<who>\[pod/\S+\])\s"),
     re.compile(r"(?P<who>\d+):\s(?=\s|#)"),
     re.compile(r"(?P<who>[A-Za-z][\w.-]*):\s(?=\s*#|\s+\d)"),
 )
-"""Time stamps; OpenMPI's [job,rank]<stdout>:; Intel MPI's [rank]; srun's rank:; a host or pod."""
+"""Time stamps; OpenMPI's [job,rank]<stdout>:; Intel MPI's [rank]; kubectl's pod; srun's rank:; a host."""
 _HEADER = re.compile(r"#\s*nThread\s+(\d+)\s+nGpus\s+(\d+)\s+minBytes\s+(\d+)\s+maxBytes\s+(\d+)")
 _STEP = re.compile(r"step:\s*(\d+)\((factor|bytes)\)")
 _RANK = re.compile(
