@@ -78,12 +78,13 @@ def quotient(program: Program, by: Partition) -> Program:
     """The program of classes: one row, link and gate for each class of an equitable partition."""
     row_first, link_first, gate_first = by.row_first, by.link_first, by.gate_first
     classes, link_classes = len(row_first), len(link_first)
-    row = np.repeat(np.arange(program.rows), np.diff(program.route_pointer))
-    key = by.row[row] * link_classes + by.link[program.route_link]
-    keys, place = np.unique(key, return_inverse=True)
-    # Weight of a class of rows on one link of a class: all their weight there over the number of links.
-    size = np.bincount(by.link[by.link >= 0], minlength=link_classes)
-    weight = np.bincount(place, program.route_weight) / size[keys % link_classes]
+    # Weight of a class of rows on a link of a class: that of its first member, times members, over links.
+    entries, row = _rows_of(program.route_pointer, np.arange(len(program.route_link)), row_first)
+    keys, place = np.unique(row * link_classes + by.link[program.route_link[entries]], return_inverse=True)
+    links_in = np.bincount(by.link[by.link >= 0], minlength=link_classes)
+    rows_in = np.bincount(by.row, minlength=classes)
+    weight = np.bincount(place, program.route_weight[entries], len(keys))
+    weight *= rows_in[keys // max(link_classes, 1)] / links_in[keys % max(link_classes, 1)]
     members, at = _rows_of(program.member_pointer, program.member_row, gate_first)
     pairs = np.unique(at * classes + by.row[members])
     gates, owner = _rows_of(program.wait_pointer, np.arange(len(program.wait_gate)), row_first)
@@ -94,8 +95,8 @@ def quotient(program: Program, by: Partition) -> Program:
         latency=program.latency[row_first],
         step=program.step[row_first],
         count=np.bincount(by.row, program.count, classes).astype(np.int64),
-        route_pointer=pointer_from(np.bincount(keys // link_classes, minlength=classes)),
-        route_link=keys % link_classes,
+        route_pointer=pointer_from(np.bincount(keys // max(link_classes, 1), minlength=classes)),
+        route_link=keys % max(link_classes, 1),
         route_weight=weight,
         capacity=program.capacity[link_first],
         member_pointer=pointer_from(np.bincount(pairs // classes, minlength=len(gate_first))),

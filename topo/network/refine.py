@@ -7,6 +7,7 @@ cannot pass.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,8 @@ from topo.hashing import Colours, mix
 from topo.network.program import Program, pointer_from
 
 MAX_ROUNDS = 200
-DIGITS = 2.0**40
-"""Shares of routes and latencies that agree to one part in so many are the same; they differ by rounding only."""
+COMPILED, COMPILED_ANYWAY = 50_000, 1_000_000
+"""Entries of the routes beyond which compiled code refines: where numba is loaded already, and where not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +50,11 @@ class _Incidence:
 
     pointer: IntArray
     other: IntArray
-    label: IntArray
+    label: Colours
 
-    def signature(self, colour: Colours, salt: int) -> Colours:
+    def signature(self, colour: Colours) -> Colours:
         with np.errstate(over="ignore"):
-            return _sums(
-                mix(colour[self.other] + mix(self.label.astype(np.uint64) + np.uint64(salt))), self.pointer
-            )
+            return _sums(mix(colour[self.other] + mix(self.label)), self.pointer)
 
     def same_within(self, own: IntArray, other: IntArray, first: IntArray) -> bool:
         """Whether all members of every class see the same (class, label) pairs as the class's first member."""
@@ -65,10 +64,10 @@ class _Incidence:
             return False
         row = np.repeat(np.arange(rows), counts)
         order = np.lexsort((self.label, other[self.other], row))
-        seen = np.stack([other[self.other][order], self.label[order]])
+        classes, labels = other[self.other][order], self.label[order]
         within = np.arange(len(row)) - self.pointer[row]
         reference = self.pointer[first[own]][row] + within
-        return bool((seen == seen[:, reference]).all())
+        return bool((classes == classes[reference]).all() and (labels == labels[reference]).all())
 
     def turned(self, rows: int) -> _Incidence:
         row = np.repeat(np.arange(len(self.pointer) - 1), np.diff(self.pointer))
@@ -106,32 +105,73 @@ def refine(
     used[program.route_link] = True
     links = np.flatnonzero(used)
     number = np.cumsum(used) - 1
-    route = _Incidence(
-        program.route_pointer, number[program.route_link], _labels(_rounded(program.route_weight))
+    relations = _Relations(
+        (program.route_pointer, number[program.route_link], _rounded(program.route_weight)),
+        (program.wait_pointer, program.wait_gate, program.wait_lag.astype(np.uint64)),
+        (program.member_pointer, program.member_row, np.zeros(len(program.member_row), dtype=np.uint64)),
     )
-    load = route.turned(len(links))
-    wait = _Incidence(program.wait_pointer, program.wait_gate, _labels(program.wait_lag))
-    member = _Incidence(
-        program.member_pointer, program.member_row, np.zeros(len(program.member_row), dtype=np.int64)
+    marks: tuple[tuple[IntArray, ...], ...] = (
+        () if rows_apart is None else (rows_apart,),
+        () if links_apart is None else (links_apart[links],),
     )
-    row_marks = () if rows_apart is None else (rows_apart,)
-    row_start = _labels(program.bytes, program.repeat, _rounded(program.latency), program.step, *row_marks)
-    link_marks = () if links_apart is None else (links_apart[links],)
-    link_start = _labels(program.capacity[links], *link_marks)
-    gate_start = _labels(program.gate_on_arrival, program.gate_repeat)
+    starts: Starts = (
+        (program.bytes, program.repeat, _rounded(program.latency), program.step, *marks[0]),
+        (program.capacity[links], *marks[1]),
+        (program.gate_on_arrival, program.gate_repeat),
+    )
+    compiled = len(program.route_link) > (COMPILED if "numba" in sys.modules else COMPILED_ANYWAY)
+    found = (_by_kernel if compiled else _by_arrays)(relations, starts, len(links), most)
+    if found is None:
+        return None
+    (row_label, row_first), (link_label, link_first), (gate_label, gate_first) = found
+    link_class = np.full(len(program.capacity), -1, dtype=np.int64)
+    link_class[links] = link_label
+    return Partition(row_label, link_class, gate_label, row_first, links[link_first], gate_first)
+
+
+Table = tuple[IntArray, IntArray, Colours]
+"""A relation seen from one side: pointer, neighbour, label."""
+Columns = tuple[npt.NDArray[np.generic], ...]
+Starts = tuple[Columns, Columns, Columns]
+"""What rows, links and gates are by themselves."""
+Classes = tuple[IntArray, IntArray]
+"""The class of each, and the first of each class."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Relations:
+    """Links and gates of rows, and rows of gates."""
+
+    route: Table
+    wait: Table
+    member: Table
+
+
+def _by_arrays(
+    relations: _Relations, starts: Starts, links: int, most: float
+) -> tuple[Classes, Classes, Classes] | None:
+    """Refinement in array code."""
+    route, wait, member = (
+        _Incidence(pointer, other, label)
+        for pointer, other, label in (relations.route, relations.wait, relations.member)
+    )
+    load = route.turned(links)
+    row_start, link_start, gate_start = (_labels(*columns) for columns in starts)
     rows, link_colours, gates = (mix(x.astype(np.uint64)) for x in (row_start, link_start, gate_start))
-    row_label, link_label, gate_label = row_start, link_start, gate_start
+    labels = (row_start, link_start, gate_start)
     classes = (0, 0, 0)
     for _ in range(MAX_ROUNDS):
         with np.errstate(over="ignore"):
-            link_new = mix(link_colours + load.signature(rows, 1))
-            gate_new = mix(gates + member.signature(rows, 2))
-            rows = mix(rows + route.signature(link_new, 3) + mix(wait.signature(gate_new, 4)))
+            link_new = mix(link_colours + load.signature(rows))
+            gate_new = mix(gates + member.signature(rows))
+            rows = mix(rows + route.signature(link_new) + mix(wait.signature(gate_new)))
         link_colours, gates = link_new, gate_new
-        row_label, link_label, gate_label = (
-            np.unique(colour, return_inverse=True)[1] for colour in (rows, link_colours, gates)
+        row_label, link_label, gate_label = labels = (
+            np.unique(rows, return_inverse=True)[1],
+            np.unique(link_colours, return_inverse=True)[1],
+            np.unique(gates, return_inverse=True)[1],
         )
-        found = tuple(int(x.max(initial=-1)) + 1 for x in (row_label, link_label, gate_label))
+        found = tuple(int(x.max(initial=-1)) + 1 for x in labels)
         if found[0] > most:
             return None
         if found == classes:
@@ -139,8 +179,11 @@ def refine(
         classes = (found[0], found[1], found[2])
     else:
         return None
-    (row_label, row_first), (link_label, link_first), (gate_label, gate_first) = map(
-        _by_first_member, (row_label, link_label, gate_label)
+    row_classes, link_classes, gate_classes = map(_by_first_member, (row_label, link_label, gate_label))
+    (row_label, row_first), (link_label, link_first), (gate_label, gate_first) = (
+        row_classes,
+        link_classes,
+        gate_classes,
     )
     equitable = (
         _constant(row_start, row_label, row_first)
@@ -151,17 +194,82 @@ def refine(
         and wait.same_within(row_label, gate_label, row_first)
         and member.same_within(gate_label, row_label, gate_first)
     )
+    return (row_classes, link_classes, gate_classes) if equitable else None
+
+
+def _by_kernel(
+    relations: _Relations, starts: Starts, links: int, most: float
+) -> tuple[Classes, Classes, Classes] | None:
+    """The same in compiled code."""
+    from topo.network import refine_kernel as kernel
+
+    route, wait, member = relations.route, relations.wait, relations.member
+    sizes = (len(route[0]) - 1, links, len(member[0]) - 1)
+    rows, of_links, gates = colours = [
+        _hashed(columns, size) for columns, size in zip(starts, sizes, strict=True)
+    ]
+    sums = [np.zeros(size, dtype=np.uint64) for size in sizes]
+    waiting = np.zeros(sizes[0], dtype=np.uint64)
+    labels = [np.zeros(size, dtype=np.int64) for size in sizes]
+    firsts = [np.zeros(size, dtype=np.int64) for size in sizes]
+    tables = [np.zeros(2 << size.bit_length(), dtype=np.int64) for size in sizes]
+    to_links, to_gates, to_members = (
+        (pointer, other, mix(label)) for pointer, other, label in (route, wait, member)
+    )
+    classes: list[int] = []
+    for _ in range(MAX_ROUNDS):
+        kernel.spread_to(*to_links, rows, sums[1])
+        kernel.settle(of_links, sums[1])
+        if sizes[2]:
+            kernel.gather_from(*to_members, rows, sums[2])
+            kernel.settle(gates, sums[2])
+            waiting[:] = 0
+            kernel.gather_from(*to_gates, gates, waiting)
+            with np.errstate(over="ignore"):
+                sums[0] += mix(waiting)
+        kernel.gather_from(*to_links, of_links, sums[0])
+        kernel.settle(rows, sums[0])
+        found = [kernel.number(*each) for each in zip(colours, tables, labels, firsts, strict=True)]
+        if found[0] > most:
+            return None
+        if found == classes:
+            break
+        classes = found
+    else:
+        return None
+    firsts = [first[:count] for first, count in zip(firsts, classes, strict=True)]
+    turned = (np.zeros(links + 1, dtype=np.int64), np.empty_like(route[1]), np.empty_like(route[2]))
+    kernel.turned(*route, *turned)
+    equitable = (
+        all(
+            _constant(column, label, first)
+            for columns, label, first in zip(starts, labels, firsts, strict=True)
+            for column in columns
+        )
+        and kernel.alike(*route, labels[0], firsts[0], labels[1])
+        and kernel.alike(*turned, labels[1], firsts[1], labels[0])
+        and kernel.alike(*wait, labels[0], firsts[0], labels[2])
+        and kernel.alike(*member, labels[2], firsts[2], labels[0])
+    )
     if not equitable:
         return None
-    link_class = np.full(len(program.capacity), -1, dtype=np.int64)
-    link_class[links] = link_label
-    return Partition(row_label, link_class, gate_label, row_first, links[link_first], gate_first)
+    row_classes, link_classes, gate_classes = zip(labels, firsts, strict=True)
+    return row_classes, link_classes, gate_classes
 
 
-def _rounded(values: FloatArray) -> FloatArray:
-    """Values to about twelve digits: shares and latencies that add up in another order are still the same."""
-    mantissa, exponent = np.frexp(values)
-    return np.asarray(np.ldexp(np.round(mantissa * DIGITS), exponent))
+def _hashed(columns: Columns, size: int) -> Colours:
+    """One colour for equal entries of all columns."""
+    colour = np.zeros(size, dtype=np.uint64)
+    for column in columns:
+        bits = column.view(np.uint64) if column.dtype == np.float64 else column.astype(np.uint64)
+        with np.errstate(over="ignore"):
+            colour = mix(colour + bits)
+    return colour
+
+
+def _rounded(values: FloatArray) -> Colours:
+    """Bits of values to about twelve digits: what adds up in another order is still the same."""
+    return np.asarray((values.view(np.uint64) + np.uint64(1 << 11)) >> np.uint64(12), dtype=np.uint64)
 
 
 def _labels(*columns: npt.NDArray[np.generic]) -> IntArray:
@@ -192,5 +300,5 @@ def _by_first_member(label: IntArray) -> tuple[IntArray, IntArray]:
     return place[inverse], first[order]
 
 
-def _constant(values: IntArray, label: IntArray, first: IntArray) -> bool:
+def _constant(values: npt.NDArray[np.generic], label: IntArray, first: IntArray) -> bool:
     return bool((values == values[first[label]]).all())

@@ -15,6 +15,7 @@ from topo.errors import TopoError
 from topo.fabric import Fabric
 from topo.network.fold import fold, unfolded
 from topo.network.program import Program, compile_program
+from topo.network.refine import refine
 from topo.network.solver import run_alone
 from topo.network.structured import structured
 
@@ -72,6 +73,27 @@ def test_random_schedules_fold_exactly(data: st.DataObject) -> None:
 def all_reduce(fabric: Fabric, algorithm: str = "ring") -> Program:
     site = Site(fabric, np.arange(fabric.ranks))
     return compile_program(build(algorithm, Collective("all-reduce", fabric.ranks, 1e6), site), fabric)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_compiled_refinement_finds_the_same_classes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric = SYSTEMS[name]
+    site = Site(fabric, np.arange(fabric.ranks))
+    for operation, algorithm in (
+        ("all-reduce", "ring"),
+        ("all-to-all", "direct"),
+        ("broadcast", "binomial-tree"),
+    ):
+        program = compile_program(build(algorithm, Collective(operation, fabric.ranks, 1e6), site), fabric)
+        found = []
+        for entries in (-1, 1 << 60):
+            monkeypatch.setattr("topo.network.refine.COMPILED", entries)
+            monkeypatch.setattr("topo.network.refine.COMPILED_ANYWAY", entries)
+            found.append(refine(program))
+        one, other = found
+        assert one is not None and other is not None
+        for field in ("row", "link", "gate", "row_first", "link_first", "gate_first"):
+            assert (getattr(one, field) == getattr(other, field)).all()
 
 
 def test_symmetry_is_found() -> None:
