@@ -10,6 +10,15 @@ PYTHON ?=
 BIN := .venv/bin
 RUNTIME := .venv/runtime.stamp
 TESTING := .venv/testing.stamp
+BENCHING := .venv/benching.stamp
+REPORTING := .venv/reporting.stamp
+
+# Of experiments: make sweep EXP=two_sites GRID="distance=10km,1000km local=0,16" JOBS=2
+EXP ?=
+GRID ?=
+JOBS ?=
+SCHEDULER ?=
+EXPERIMENTS := $(patsubst experiments/%.py,%,$(shell grep -l '^EXPERIMENT = ' experiments/*.py))
 
 .PHONY: help
 help: ## List the targets
@@ -23,6 +32,11 @@ compare: $(RUNTIME) ## Compare five fabrics on four collectives; tables and figu
 fidelity: $(RUNTIME) ## Write docs/fluid-and-packets.md: where the fluid and the packet engine agree
 	@$(BIN)/python docs/fidelity.py
 
+.PHONY: bench
+bench: $(BENCHING) ## Measure the engine's speed; writes benchmarks/results.json and docs/benchmarks.md
+	@$(BIN)/pytest benchmarks -q --benchmark-quiet --benchmark-json=benchmarks/results.json
+	@PYTHONPATH=. $(BIN)/python benchmarks/report.py
+
 .PHONY: test
 test: lint ## Run every check: lint, formatting, types, tests
 	@$(BIN)/pytest -q -n 2
@@ -34,8 +48,33 @@ lint: $(TESTING) ## Check style, formatting and types only
 	@$(BIN)/mypy
 
 .PHONY: figures
-figures: $(RUNTIME) ## Draw the maps of the catalogue into results/figures
+figures: $(RUNTIME) ## Draw the maps of the catalogue, and the figures of every experiment's stored records
 	@$(BIN)/topo catalogue --figures results/figures
+	@for records in results/*/journal.jsonl; do \
+	    [ -e "$$records" ] || continue; \
+	    $(BIN)/topo report "$${records%/*}" --figures "$${records%/*}/figures"; \
+	done
+
+.PHONY: sweep
+sweep: $(REPORTING) ## Sweep an experiment: EXP=two_sites GRID="distance=10km,1000km" [JOBS=2] [SCHEDULER=tcp://..]
+	@[ -n "$(EXP)" ] || { echo "make sweep: name an experiment: EXP=one of $(EXPERIMENTS)" >&2; exit 2; }
+	@$(BIN)/topo experiment "$(EXP)" --grid "$(GRID)" --results "results/$(EXP)" \
+	    $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+	@$(BIN)/topo report "results/$(EXP)"
+
+.PHONY: experiments
+experiments: $(EXPERIMENTS:%=results/%/report.html) ## Run every experiment that changed since its report was written
+
+results/%/report.html: experiments/%.py $(REPORTING)
+	@$(BIN)/topo experiment $* --results results/$* $(if $(JOBS),--jobs $(JOBS))
+	@$(BIN)/topo report results/$*
+
+.PHONY: report
+report: $(REPORTING) ## Write the reports of all stored results, or of one: EXP=two_sites; nothing is simulated
+	@for records in results/$(if $(EXP),$(EXP),*)/journal.jsonl; do \
+	    [ -e "$$records" ] || { echo "make report: no records; run make experiments first" >&2; exit 2; }; \
+	    $(BIN)/topo report "$${records%/*}"; \
+	done
 
 .PHONY: catalogue-page
 catalogue-page: $(RUNTIME) ## Write docs/systems.md with a picture of every system
@@ -81,4 +120,14 @@ $(RUNTIME): setup.cfg pyproject.toml constraints.txt
 $(TESTING): $(RUNTIME)
 	@echo "Adding the test tools to .venv"
 	@$(INSTALL) --editable '.[test,report,cluster]' | $(PROGRESS)
+	@touch $@
+
+$(BENCHING): $(TESTING)
+	@echo "Adding the tools of the benchmarks to .venv"
+	@$(INSTALL) --editable '.[bench]' | $(PROGRESS)
+	@touch $@
+
+$(REPORTING): $(RUNTIME)
+	@echo "Adding what reports need to .venv"
+	@$(INSTALL) --editable '.[report]' | $(PROGRESS)
 	@touch $@

@@ -83,8 +83,8 @@ def finding(records: list[Record]) -> Finding:
         evidence.append(longest)
         sentences.append(
             f"{model} ({size} of weights) fits {len(fitting)} of {len(here)} domains, with the longest context in "
-            f"{longest['system']}: {longest['longest_context'] / 1e6:.3g} million tokens for each of {longest['batch']} "
-            f"sequences."
+            f"{longest['system']}: {longest['longest_context'] / 1e6:.3g} million tokens for each of "
+            f"{longest['batch']} sequences."
         )
     priced = [record for record in records if record.get("price_low_usd")]
     if priced:
@@ -93,10 +93,11 @@ def finding(records: list[Record]) -> Finding:
         evidence += [best, fast]
         systems = {record["system"] for record in records}
         sentences.append(
-            f"By the higher price, {best['system']} has the most memory for money ({best['memory_GB_per_kusd_low']:.3g} to "
-            f"{best['memory_GB_per_kusd_high']:.3g} GB for 1,000 USD) and {fast['system']} the most memory bandwidth "
-            f"({fast['bandwidth_GBps_per_kusd_low']:.3g} to {fast['bandwidth_GBps_per_kusd_high']:.3g} GB/s); "
-            f"{len({r['system'] for r in priced})} of {len(systems)} systems have a known price."
+            f"By the higher price, {best['system']} has the most memory for money "
+            f"({best['memory_GB_per_kusd_low']:.3g} to {best['memory_GB_per_kusd_high']:.3g} GB for 1,000 USD) and "
+            f"{fast['system']} the most memory bandwidth ({fast['bandwidth_GBps_per_kusd_low']:.3g} to "
+            f"{fast['bandwidth_GBps_per_kusd_high']:.3g} GB/s); {len({r['system'] for r in priced})} of {len(systems)} "
+            f"systems have a known price."
         )
     return Finding("  ".join(sentences), evidence)
 

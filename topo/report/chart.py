@@ -21,7 +21,7 @@ class Chart:
     ----------
     title : str
     x, y : str
-        Columns.
+        Columns: results, or inputs without their ``input_``.
     series : tuple of str
         Columns whose values make up the series; of a heat map, the rows.
     kind : str
@@ -88,12 +88,12 @@ def gathered(chart: Chart, records: Sequence[Record]) -> dict[str, list[Spread]]
     """What a chart shows of records: for each series its places on the x axis, in order."""
     found: dict[str, dict[Any, list[float]]] = {}
     for record in records:
-        x, y = record.get(chart.x), record.get(chart.y)
+        x, y = _value(record, chart.x), _value(record, chart.y)
         if x is None or isinstance(y, (str, bool)) or y is None:
             continue
-        if any(record.get(name) != value for name, value in chart.where.items()):
+        if any(_value(record, name) != value for name, value in chart.where.items()):
             continue
-        label = ", ".join(str(record.get(name)) for name in chart.series)
+        label = ", ".join(str(_value(record, name)) for name in chart.series)
         found.setdefault(label, {}).setdefault(x, []).append(float(y) * chart.y_factor)
     spreads = {}
     for label, places in found.items():
@@ -103,6 +103,11 @@ def gathered(chart: Chart, records: Sequence[Record]) -> dict[str, list[Spread]]
             for x in (sorted(places) if numbers else places)
         ]
     return spreads
+
+
+def _value(record: Record, name: str) -> Any:
+    """A result, or the input of that name."""
+    return record[name] if name in record else record.get(f"input_{name}")
 
 
 _RESULTS = (

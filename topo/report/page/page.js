@@ -10,7 +10,7 @@
 
   function value(name, row) {
     const column = columns.get(name);
-    if (!column) return same.has(name) ? same.get(name) : null;
+    if (!column) return same.has(name) ? same.get(name) : name.startsWith("input_") ? null : value(`input_${name}`, row);
     const found = column.values[row];
     return column.words ? column.words[found] : found;
   }
