@@ -353,8 +353,8 @@ class LayerBuilder:
         norm = self._touch("norm", 2 * h * self.outside * m.norms / 2)
         residual = self._touch("norm", 3 * h * self.outside)
         router = {d: self.products("router", [(mine, e.count, h)], d) for d in "fiw"}
-        # Copies in the order of the experts, and back.
-        permute = self._touch("router", (1 + e.per_token) * h * mine, 4)
+        # Copies of each token in the order of the ranks, and what arrives in the order of the experts; and back.
+        permute = self._touch("router", (1 + 3 * e.per_token) * h * mine, 4)
         width = e.shared_hidden / ways
         shared_shapes = [(mine, (m.matrices - 1) * width, h), (mine, h, width)]
         shared = {d: self.products("mlp", shared_shapes, d) if e.shared_hidden else None for d in "fiw"}
