@@ -98,8 +98,8 @@ class _RowSets:
 
     def _set(self, batch: Batch, turn: IntArray) -> bytes:
         even = bool(len(batch) and (batch.bytes == batch.bytes[0]).all())
-        key = (id(batch.source), id(batch.target), id(batch.fan), id(turn))
-        key = (*key, float(batch.bytes[0]) if even else id(batch))
+        size: float = float(batch.bytes[0]) if even else id(batch)
+        key = (id(batch.source), id(batch.target), id(batch.fan), id(turn), size)
         if key not in self.known:
             fan: FloatArray = np.zeros(len(batch))
             if batch.fan is not None:

@@ -203,7 +203,8 @@ def step(
     )
     outcome = engine.run()
     bound, kind = lower_bound(plan, stages, chip, system, traffic)
-    if outcome.seconds < bound * (1 - BELOW_BOUND):
+    # Collectives in isolation may load a link beyond its bandwidth; that the bound says so is no error of the program.
+    if outcome.seconds < bound * (1 - BELOW_BOUND) and (contention == "full" or kind != "link"):
         raise InternalError(
             f"a step of {outcome.seconds:.6g} s lies below the {kind} bound of {bound:.6g} s", "this is a bug"
         )
