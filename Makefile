@@ -12,6 +12,7 @@ RUNTIME := .venv/runtime.stamp
 TESTING := .venv/testing.stamp
 BENCHING := .venv/benching.stamp
 REPORTING := .venv/reporting.stamp
+DOCUMENTING := .venv/documenting.stamp
 
 # Of experiments: make sweep EXP=two_sites GRID="distance=10km,1000km local=0,16" JOBS=2
 EXP ?=
@@ -76,6 +77,11 @@ report: $(REPORTING) ## Write the reports of all stored results, or of one: EXP=
 	    $(BIN)/topo report "$${records%/*}"; \
 	done
 
+.PHONY: docs
+docs: $(DOCUMENTING) ## Build the documentation into docs/_build/html; a warning is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 .PHONY: catalogue-page
 catalogue-page: $(RUNTIME) ## Write docs/systems.md with a picture of every system
 	@$(BIN)/topo catalogue --page docs
@@ -119,7 +125,7 @@ $(RUNTIME): setup.cfg pyproject.toml constraints.txt
 
 $(TESTING): $(RUNTIME)
 	@echo "Adding the test tools to .venv"
-	@$(INSTALL) --editable '.[test,report,cluster]' | $(PROGRESS)
+	@$(INSTALL) --editable '.[test,report,cluster,docs]' | $(PROGRESS)
 	@touch $@
 
 $(BENCHING): $(TESTING)
@@ -130,4 +136,9 @@ $(BENCHING): $(TESTING)
 $(REPORTING): $(RUNTIME)
 	@echo "Adding what reports need to .venv"
 	@$(INSTALL) --editable '.[report]' | $(PROGRESS)
+	@touch $@
+
+$(DOCUMENTING): $(RUNTIME)
+	@echo "Adding the tools of the documentation to .venv"
+	@$(INSTALL) --editable '.[docs]' | $(PROGRESS)
 	@touch $@

@@ -167,7 +167,7 @@ class Experiment:
 
 def results_of(records: Iterable[Record]) -> list[Record]:
     """The records without errors, inputs under their own names where the results leave these free."""
-    found = []
+    found: list[Record] = []
     for record in records:
         if record.get("outcome") == OK:
             inputs = {

@@ -66,7 +66,7 @@ def command_of(name: str, experiment: Experiment) -> click.Command:
         ]
     )
     decorated: Callable[..., Any] = run
-    options = [
+    options: list[Callable[..., Any]] = [
         click.option(
             f"--{parameter.name}",
             f"{_ARGUMENT}{parameter.name.replace('-', '_')}",
