@@ -67,8 +67,8 @@ class Call:
         Seconds before anything moves.
     terms : Terms
     fill : float
-        Factor on all bytes that makes up for simulating fewer pieces than there are: a line of ranks fills faster
-        with small pieces.
+        The part of the terms' factor that makes up for simulating fewer pieces than there are: a line of ranks
+        fills faster with small pieces.
     """
 
     algorithm: str
@@ -83,7 +83,9 @@ class Call:
     def in_chunks(self, chunks: int) -> Call:
         """The same call in another number of pieces, with as much idle time in all."""
         idle = self.terms.switch_extra * self.chunks / chunks
-        return replace(self, chunks=chunks, terms=replace(self.terms, switch_extra=idle), fill=1.0)
+        inside, between = self.terms.factor
+        terms = replace(self.terms, factor=(inside / self.fill, between / self.fill), switch_extra=idle)
+        return replace(self, chunks=chunks, terms=terms, fill=1.0)
 
     @property
     def detail(self) -> str:
@@ -140,7 +142,7 @@ def acted(call: Call, collective: Collective, place: Place, compile: Compile) ->
         if collective.matrix is None:
             fabric.cache[key] = known
     schedule, folded = known
-    size = call.fill * (1.0 if collective.matrix is not None else collective.bytes)
+    size = 1.0 if collective.matrix is not None else collective.bytes
     program = _with_terms(schedule, folded, fabric, call.terms, size)
     return Acted(call, schedule, replace(folded, program=program))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from topo.ccl.call import Call, Terms
@@ -217,6 +218,7 @@ def _chain(ccl: CCL, collective: Collective, place: Place) -> Call:
     # Fewer pieces are simulated than run: made smaller by what the longer filling of the line would add.
     fill = ((hops + pieces - 1) / pieces) / ((hops + chunks - 1) / chunks)
     terms = protocol_terms(place, best.protocol, channels)
+    terms = replace(terms, factor=(terms.factor[0] * fill, terms.factor[1] * fill))
     schedule = "chain" if whole else "hierarchical"
     launch = launch_of(ccl, place, channels)
     return Call("ring", schedule, best.protocol, channels, chunks, launch, terms, fill)
