@@ -53,6 +53,19 @@ Examples:
 )
 @click.option("--ideal-kernels", is_flag=True, help="Kernels at the chip's peak.")
 @click.option("--no-memory-check", is_flag=True, help="Simulate plans that do not fit, too.")
+@click.option(
+    "--mapping",
+    default="plan",
+    show_default=True,
+    metavar="HOW",
+    help="plan; on wafers and tiles also dataflow (layers as regions) or streaming (weights come by layer).",
+)
+@click.option(
+    "--changes", type=click.IntRange(min=0), default=0, help="Changes of the graph in a step (--mapping)."
+)
+@click.option(
+    "--reconfiguration", default="0s", metavar="TIME", help="Time of one change, such as 20s (--mapping)."
+)
 @click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="JSON that Perfetto opens.")
 @click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help=".svg, .png or .pdf.")
 @as_json
@@ -66,6 +79,9 @@ def command(
     placement: str | None,
     ideal_kernels: bool,
     no_memory_check: bool,
+    mapping: str,
+    changes: int,
+    reconfiguration: str,
     timeline: Path | None,
     figure: Path | None,
     as_json: bool,
@@ -83,6 +99,9 @@ def command(
         plan["zero"] = 3
     if overlap_tp:
         plan["overlap_tp"] = True
+    if mapping != "plan":
+        _mapped(model, system, mapping, plan, changes, reconfiguration, not no_memory_check, as_json)
+        return
     result = topo.step(
         model,
         system,
@@ -101,3 +120,32 @@ def command(
     if figure is not None:
         write_step_figure([result], figure)
     click.echo(result.to_json() if as_json else step_block(result))
+
+
+def _mapped(
+    model: str,
+    system: str,
+    mapping: str,
+    plan: dict[str, Any],
+    changes: int,
+    reconfiguration: str,
+    check_memory: bool,
+    as_json: bool,
+) -> None:
+    """A step of a dataflow machine."""
+    import topo
+    from topo.report.step import mapped_block
+    from topo.training.mapping import mapped_json, mapped_step
+    from topo.training.named_models import load_model
+    from topo.units import parse_time
+
+    record = mapped_step(
+        load_model(model),
+        topo.load(system),
+        mapping,
+        plan,
+        changes=changes,
+        reconfiguration_s=parse_time(reconfiguration, allow_zero=True),
+        check_memory=check_memory,
+    )
+    click.echo(mapped_json(record) if as_json else mapped_block(record))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,31 @@ def step_block(result: StepResult) -> str:
         )
     )
     return set_block(f"{result.model} on {result.system}, {result.accelerators:,} accelerators", rows)
+
+
+def mapped_block(record: Mapping[str, Any]) -> str:
+    """One step of a dataflow machine as a block of text."""
+    times = {
+        "fill_s": "filling and draining",
+        "reconfiguration_s": "reconfiguration",
+        "update_s": "update",
+        "compute_s": "compute",
+        "down_s": "weights down",
+        "up_s": "gradients up",
+    }
+    parts = [f"{words} {format_time(record[key])}" for key, words in times.items() if record.get(key)]
+    rows = [
+        ("mapping", str(record["mapping"])),
+        ("step", f"{format_time(record['step_s'])} for {record['tokens']:,.0f} tokens"),
+        ("speed", f"{record['tokens_per_s']:,.0f} tokens/s"),
+        ("MFU", percent(record["mfu"])),
+        ("of which", "; ".join(parts)),
+    ]
+    if "bound_s" in record:
+        rows.append(("bound", f"{format_time(record['bound_s'])} ({record['binds']})"))
+    if "memory_bytes" in record:
+        rows.append(("memory", f"{record['memory_bytes'] / 1e9:,.1f} GB on the whole machine"))
+    return set_block(f"{record['model']} on {record['system']}", rows)
 
 
 def write_timeline(spans: Sequence[Span], path: Path) -> None:

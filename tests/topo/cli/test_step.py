@@ -36,3 +36,21 @@ def test_bad_input(topo: Run, words: tuple[str, ...], message: str) -> None:
     done = topo("step", *words)
     assert done.code == 2
     assert message in done.problem
+
+
+def test_dataflow_machines(topo: Run) -> None:
+    model = "layers=8,hidden=1024,heads=16,ffn=4096,vocabulary=32000"
+    still = topo("step", model, "--on", "wse3", "--mapping", "dataflow", "--seq", "1024", "--json").data
+    words = ("--changes", "2", "--reconfiguration", "10s")
+    moved = topo(
+        "step", model, "--on", "wse3", "--mapping", "dataflow", "--seq", "1024", *words, "--json"
+    ).data
+    assert moved["step_s"] - still["step_s"] >= 20.0
+    streamed = topo("step", "llama3-8b", "--on", "wse3*2", "--mapping", "streaming", "--json").data
+    assert streamed["step_s"] >= streamed["bound_s"]
+    text = topo("step", "llama3-8b", "--on", "wse3*2", "--mapping", "streaming").out
+    assert "weights down" in text
+    refused = topo("step", "llama3-70b", "--on", "wse3", "--mapping", "dataflow")
+    assert "stream its weights" in refused.problem
+    assert "takes no tp" in topo("step", model, "--on", "wse3", "--mapping", "dataflow", "--tp", "2").problem
+    assert "did you mean" in topo("step", model, "--on", "wse3", "--mapping", "streamin").problem
