@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
 from topo.errors import FabricError
-from topo.fabric import Grid
+from topo.fabric import Fabric, Grid
 from topologies import checks
 
 Twist = Sequence[Sequence[int]]
@@ -208,6 +209,72 @@ def grid_graph(
                 tier="scale-up",
             )
     return graph
+
+
+def grid_fabric(grid: Grid, bandwidth: checks.Quantities, latency: checks.Quantities, name: str) -> Fabric:
+    """The compiled fabric of an untwisted grid, without the graph: the same as that of :func:`grid_graph`.
+
+    For hundreds of thousands of nodes, where the graph would take most of the time and memory.
+
+    Raises
+    ------
+    TopoError
+        As :func:`grid_graph`.
+    """
+    dimensions, count = len(grid.shape), grid.size
+    rates = checks.bandwidths(bandwidth, dimensions, "dimension")
+    delays = checks.latencies(latency, dimensions, "dimension")
+    checks.affordable(name, count, 2 * dimensions * count, "use a smaller grid, or coarsen it")
+    nodes = np.arange(count)
+    parts = []
+    for d in grid.dimensions:
+        near = np.concatenate([grid.neighbours(nodes, d, s) for s in (1, -1)])
+        pairs, times = np.unique((np.tile(nodes, 2) * count + near)[near >= 0], return_counts=True)
+        parts.append((pairs // count, pairs % count, times, np.full(len(pairs), d)))
+    none = np.zeros(0, dtype=np.int64)
+    source, target, cables, along = map(np.concatenate, zip(*(parts or [(none,) * 4]), strict=True))
+    order = np.lexsort((along, source))
+    source, target, cables, along = source[order], target[order], cables[order], along[order]
+    off = np.zeros(count, dtype=bool)
+    return Fabric(
+        name=name,
+        nodes=tuple(".".join(map(str, place)) for place in product(*map(range, grid.shape))),
+        kind=np.zeros(count, dtype=np.int64),
+        accelerators=nodes,
+        source=source,
+        target=target,
+        bandwidth=np.asarray(rates)[along] * cables,
+        latency=np.asarray(delays)[along],
+        cables=cables,
+        domain=np.zeros(count, dtype=np.int64),
+        multicast=off,
+        reduce=off,
+        scale_out=np.zeros(len(source), dtype=bool),
+        position=_positions(grid),
+        grid=grid,
+        routing="dimension-order",
+        one_pass=off,
+    )
+
+
+def large_torus(
+    dims: Sequence[int],
+    bandwidth: checks.Quantities = checks.DEFAULT_BANDWIDTH,
+    latency: checks.Quantities = checks.DEFAULT_LATENCY,
+) -> Fabric:
+    """As :func:`torus` with every dimension closed, compiled without the graph."""
+    lengths = checks.wholes(dims, "length of a torus dimension")
+    return grid_fabric(Grid(lengths, (True,) * len(lengths)), bandwidth, latency, _name("torus", lengths))
+
+
+def large_mesh(
+    dims: Sequence[int],
+    bandwidth: checks.Quantities = checks.DEFAULT_BANDWIDTH,
+    latency: checks.Quantities = checks.DEFAULT_LATENCY,
+) -> Fabric:
+    """As :func:`mesh`, compiled without the graph."""
+    lengths = checks.wholes(dims, "length of a mesh dimension")
+    return grid_fabric(Grid(lengths, (False,) * len(lengths)), bandwidth, latency, _name("mesh", lengths))
 
 
 def _positions(grid: Grid) -> npt.NDArray[np.float64]:

@@ -5,6 +5,7 @@ A new topology is one function in one file and one line here.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from topologies.binary_tree import binary_tree
 from topologies.dragonfly import dragonfly
 from topologies.fat_tree import fat_tree
 from topologies.full_mesh import full_mesh
-from topologies.grid import mesh, torus, twisted_torus
+from topologies.grid import large_mesh, large_torus, mesh, torus, twisted_torus
 from topologies.hypercube import hypercube
 from topologies.keys import BANDWIDTH, IN_NETWORK, LATENCY, MULTICAST, REDUCE, Key
 from topologies.path import path
@@ -27,6 +28,10 @@ from topologies.ring import ring
 from topologies.switch import switch
 
 _NUMBERS = re.compile(r"\d{1,9}(x\d{1,9})*", re.ASCII)
+
+
+LARGE = 10_000
+"""Nodes from which a family that can is compiled without its graph."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Topology:
         Small fabrics of the family, whole names.
     spread : bool
         Whether the numbers of the shape are separate arguments of the builder, not one sequence.
+    large : callable, optional
+        Builds the same as a Fabric, without the graph, from :data:`LARGE` nodes on.
     """
 
     name: str
@@ -62,6 +69,7 @@ class Topology:
     summary: str
     examples: tuple[str, ...]
     spread: bool = True
+    large: Callable[..., Fabric] | None = None
 
     def numbers(self, shape: str) -> tuple[int, ...]:
         """The numbers of a shape.
@@ -100,6 +108,8 @@ class Topology:
         """
         numbers = self.numbers(shape)
         arguments = keys.read(self.name, self.keys, options)
+        if self.large is not None and math.prod(numbers) >= LARGE:
+            return replace(self.large(numbers, **arguments), **({"name": name} if name else {}))
         built = self.builder(*(numbers if self.spread else (numbers,)), **arguments)
         if isinstance(built, Fabric):
             return replace(built, name=name or built.name, cache={})
@@ -137,6 +147,7 @@ TOPOLOGIES: dict[str, Topology] = {
             "a grid with open ends",
             ("mesh:3x4", "mesh:2x3x2"),
             spread=False,
+            large=large_mesh,
         ),
         Topology(
             "torus",
@@ -148,6 +159,7 @@ TOPOLOGIES: dict[str, Topology] = {
             "a grid with closed ends; a dimension of length 2 is two cables",
             ("torus:4x4", "torus:2x3x4", "torus:4x4,bandwidth=100GB/s/25GB/s"),
             spread=False,
+            large=large_torus,
         ),
         Topology(
             "twisted-torus",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
+from collections.abc import Callable
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +17,7 @@ from tests.topologies.graphs import cables_at, cut, distances, links_by_ends, sh
 from topo.errors import TopoError
 from topo.fabric import Fabric
 from topologies import load
-from topologies.grid import torus, twist_of
+from topologies.grid import large_mesh, large_torus, mesh, torus, twist_of
 
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple)
 
@@ -155,3 +158,35 @@ def test_large_torus_is_quick() -> None:
         best = min(best, time.process_time() - start)
     assert fabric.links == 24576
     assert best < 0.6
+
+
+@pytest.mark.parametrize(
+    ("family", "large", "shape"),
+    [
+        (torus, large_torus, (3, 4)),
+        (torus, large_torus, (2, 3, 4)),
+        (torus, large_torus, (1, 5, 2)),
+        (mesh, large_mesh, (3, 1, 4)),
+        (mesh, large_mesh, (2, 2)),
+    ],
+)
+def test_compiled_without_the_graph_as_with_it(
+    family: Callable[..., nx.DiGraph], large: Callable[..., Fabric], shape: tuple[int, ...]
+) -> None:
+    rates = tuple(1e10 * (d + 1) for d in range(len(shape)))
+    one, other = Fabric.from_networkx(family(shape, rates, 1e-6)), large(shape, rates, 1e-6)
+    for field in dataclasses.fields(Fabric):
+        if field.name == "cache":
+            continue
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(a, np.ndarray):
+            np.testing.assert_array_equal(a, b, err_msg=field.name)
+        else:
+            assert a == b, field.name
+
+
+def test_large_tori_by_name_come_without_the_graph() -> None:
+    fabric = load("torus:24x24x24,bandwidth=10GB/s").fabric
+    assert fabric.name == "torus:24x24x24,bandwidth=10GB/s"
+    assert fabric.links == 6 * 24**3
+    fabric.require_connected()

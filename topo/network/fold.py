@@ -84,7 +84,7 @@ def quotient(program: Program, by: Partition) -> Program:
     links_in = np.bincount(by.link[by.link >= 0], minlength=link_classes)
     rows_in = np.bincount(by.row, minlength=classes)
     weight = np.bincount(place, program.route_weight[entries], len(keys))
-    weight *= rows_in[keys // max(link_classes, 1)] / links_in[keys % max(link_classes, 1)]
+    weight = weight * rows_in[keys // max(link_classes, 1)] / links_in[keys % max(link_classes, 1)]
     members, at = _rows_of(program.member_pointer, program.member_row, gate_first)
     pairs = np.unique(at * classes + by.row[members])
     gates, owner = _rows_of(program.wait_pointer, np.arange(len(program.wait_gate)), row_first)

@@ -30,16 +30,25 @@ def max_min_rates(capacity: FloatArray, pointer: IntArray, link: IntArray, weigh
     -------
     float array [flows], bytes/s.
     """
+    return filled(capacity, pointer, link, weight)[0]
+
+
+def filled(
+    capacity: FloatArray, pointer: IntArray, link: IntArray, weight: FloatArray
+) -> tuple[FloatArray, int]:
+    """Max-min fair rates, and the number of levels that the filling took."""
     flows = len(pointer) - 1
     rate = np.zeros(flows)
     if flows == 1:
         rate[0] = (capacity[link] / weight).min()
-        return rate
+        return rate, 1
+    levels = 0
     names, link = np.unique(link, return_inverse=True)
     left = capacity[names].astype(float)
     alive = np.arange(flows)
     starts, counts = pointer[:-1], np.diff(pointer)
     while len(alive):
+        levels += 1
         load = np.bincount(link, weight, len(left))
         share = np.full(len(left), np.inf)
         np.divide(left, load, out=share, where=load > 0)
@@ -55,7 +64,7 @@ def max_min_rates(capacity: FloatArray, pointer: IntArray, link: IntArray, weigh
         link, weight = link[~gone], weight[~gone]
         alive, counts = alive[~frozen], counts[~frozen]
         starts = np.cumsum(counts) - counts
-    return rate
+    return rate, levels
 
 
 def certify_rates(

@@ -18,7 +18,7 @@ from topo.errors import InternalError, NetworkError
 from topo.fabric import FloatArray, IntArray, spread
 from topo.network.joining import joined
 from topo.network.program import Program, group, without_sharing
-from topo.network.sharing import certify_rates, max_min_rates
+from topo.network.sharing import certify_rates, filled
 from topo.schedule import LAST
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ WORTH_LOOKING = 32
 MOST_LOOKING = 20_000_000
 LOOK_ROWS = 2_000
 """Rows that may be compared in looking for recurrences there, and what a look costs beyond its rows."""
+LEVEL_WORK = 100
+"""Work of one level of a filling, beyond its hops."""
 PATIENCE = 300_000
 """Work after which the compiled solver takes over: about what loading it costs."""
 
@@ -528,7 +530,8 @@ class FluidSolver:
                 pointer = np.zeros(len(self.active) + 1, dtype=np.int64)
                 np.cumsum(p.route_pointer[self.active + 1] - p.route_pointer[self.active], out=pointer[1:])
                 table = (self.capacity, pointer, p.route_link[entries], p.route_weight[entries])
-                known = max_min_rates(*table)
+                known, levels = filled(*table)
+                self._work += LEVEL_WORK * levels
                 if self.certify:
                     certify_rates(*table, known)
                 if len(self._rates) >= CACHED_RATES:

@@ -1,0 +1,469 @@
+"""The cases that the engine's speed is stated for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import networkx as nx
+import numpy as np
+
+import topo
+from topo.algorithms import Site, build
+from topo.collective import Collective
+from topo.fabric import Fabric, IntArray
+from topo.network import Program, compile_program
+from topo.network.fold import Folded, fold
+from topo.network.program import assembled, pointer_from
+from topo.network.solver import run_alone
+from topo.network.structured import structured
+from topo.routing import find_routes, routes_from_entries
+from topo.schedule import Schedule
+from topo.system import System
+
+MEBI = 2.0**20
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing whose speed is measured.
+
+    Parameters
+    ----------
+    name : str
+    prepare : callable
+        Returns the function that is measured; it returns the amount of work done.
+    unit : str
+        What the amount counts.
+    seconds : float, optional
+        CPU seconds to reach.
+    rate : float, optional
+        Amount a CPU second to reach.
+    small : callable, optional
+        A small program of the same kind, for the plain SimPy model.
+    rounds : int
+    """
+
+    name: str
+    prepare: Callable[[], Callable[[], float]]
+    unit: str = "transfers"
+    seconds: float | None = None
+    rate: float | None = None
+    small: Callable[[], Program] | None = None
+    rounds: int = 3
+
+
+@lru_cache(maxsize=1)
+def loaded(name: str) -> System:
+    """A system by name; the last one is kept."""
+    return topo.load(name)
+
+
+def schedule_of(
+    name: str, operation: str, algorithm: str, size: float = 64 * MEBI
+) -> tuple[Schedule, Fabric]:
+    """A schedule for all ranks of a system."""
+    fabric = loaded(name).fabric
+    site = Site(fabric, np.arange(fabric.ranks))
+    return build(algorithm, Collective(operation, fabric.ranks, size), site), fabric
+
+
+def program_of(name: str, operation: str, algorithm: str, size: float = 64 * MEBI) -> Program:
+    """The same, spelled out and compiled."""
+    return compile_program(*schedule_of(name, operation, algorithm, size))
+
+
+def folded_of(program: Program) -> Folded:
+    """A program folded.
+
+    Raises
+    ------
+    ValueError
+        It does not fold.
+    """
+    found = fold(program)
+    if found is None:
+        raise ValueError("the program does not fold")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------- traffic
+
+
+def first_found(name: str) -> Program:
+    """All-to-all over the first shortest way that a breadth-first search finds, as SimGrid and others take it."""
+    schedule, fabric = schedule_of(name, "all-to-all", "direct")
+    schedule = schedule.whole()
+    batch = schedule.batches[0]
+    parent, link = (
+        np.stack(tables) for tables in zip(*map(tree_finder(fabric), range(fabric.ranks)), strict=True)
+    )
+    at, rows, links = batch.target.copy(), [], []
+    latency = np.zeros(len(at))
+    moving = np.arange(len(at))
+    while len(moving):
+        crossed = link[batch.source[moving], at[moving]]
+        rows.append(moving)
+        links.append(crossed)
+        latency[moving] += fabric.latency[crossed]
+        at[moving] = parent[batch.source[moving], at[moving]]
+        moving = moving[at[moving] != batch.source[moving]]
+    row, of_row = np.concatenate(rows), np.concatenate(links)
+    routes = routes_from_entries(len(batch), row, of_row, np.ones(len(row)), latency, fabric.links)
+    return assembled(schedule, [routes], fabric.bandwidth, False)
+
+
+def tree_finder(fabric: Fabric) -> Callable[[int], tuple[IntArray, IntArray]]:
+    """Breadth-first trees of a fabric whose nodes are all accelerators: (parent, link to it) by node."""
+    pointer, order = fabric.outgoing
+    out = [order[pointer[a] : pointer[a + 1]].tolist() for a in range(fabric.ranks)]
+    target = fabric.target.tolist()
+
+    def tree(root: int) -> tuple[IntArray, IntArray]:
+        parent, link = np.full(fabric.ranks, -1), np.full(fabric.ranks, -1)
+        parent[root] = root
+        queue = [root]
+        for a in queue:
+            for way in out[a]:
+                b = target[way]
+                if parent[b] < 0:
+                    parent[b], link[b] = a, way
+                    queue.append(b)
+        return parent, link
+
+    return tree
+
+
+def irregular(lanes: int, flows: int) -> Program:
+    """Random permutations on a random 8-regular graph of 256; every sender keeps ``lanes`` flows going."""
+    graph = nx.random_regular_graph(8, 256, seed=1)
+    nx.set_edge_attributes(graph, 50e9, "bandwidth")
+    nx.set_edge_attributes(graph, 5e-7, "latency")
+    fabric = Fabric.from_networkx(graph, "random 8-regular")
+    random = np.random.default_rng(1)
+    target = np.concatenate([random.permutation(256) for _ in range(-(-flows // 256))])
+    source = np.tile(np.arange(256), len(target) // 256)
+    size = random.exponential(65536.0, len(target)) + 1.0
+    apart = source != target
+    lane = (np.arange(len(target)) // 256)[apart] % lanes * 256 + source[apart]
+    source, target, size = source[apart], target[apart], size[apart]
+    routes = find_routes(fabric, source, target, "ecmp", seed=1)
+    rows = len(source)
+    # Each flow waits for the one before on its lane to arrive: a gate behind every row.
+    order = np.argsort(lane, kind="stable")
+    follows = lane[order][1:] == lane[order][:-1]
+    waiting, before = order[1:][follows], order[:-1][follows]
+    gate = np.full(rows, -1)
+    gate[waiting] = before
+    return Program(
+        bytes=size,
+        repeat=np.ones(rows, dtype=np.int64),
+        latency=routes.latency,
+        step=np.zeros(rows, dtype=np.int64),
+        count=np.ones(rows, dtype=np.int64),
+        route_pointer=routes.pointer,
+        route_link=routes.link,
+        route_weight=routes.fraction,
+        capacity=fabric.bandwidth,
+        member_pointer=np.arange(rows + 1),
+        member_row=np.arange(rows),
+        gate_on_arrival=np.ones(rows, dtype=bool),
+        gate_repeat=np.ones(rows, dtype=np.int64),
+        wait_pointer=pointer_from((gate >= 0).astype(np.int64)),
+        wait_gate=gate[gate >= 0],
+        wait_lag=np.zeros(len(waiting), dtype=np.int64),
+    )
+
+
+def permutation(name: str) -> Program:
+    """Every rank sends to one other, drawn at random; ways dimension by dimension."""
+    fabric = loaded(name).fabric
+    random = np.random.default_rng(1)
+    target = random.permutation(fabric.ranks)
+    source = np.flatnonzero(target != np.arange(fabric.ranks))
+    return one_each(fabric, source, target[source], 64 * MEBI)
+
+
+def one_each(fabric: Fabric, source: IntArray, target: IntArray, size: float) -> Program:
+    """Independent transfers of one size."""
+    routes = find_routes(fabric, source, target)
+    rows = len(source)
+    none = np.zeros(0, dtype=np.int64)
+    return Program(
+        bytes=np.full(rows, size),
+        repeat=np.ones(rows, dtype=np.int64),
+        latency=routes.latency,
+        step=np.zeros(rows, dtype=np.int64),
+        count=np.ones(rows, dtype=np.int64),
+        route_pointer=routes.pointer,
+        route_link=routes.link,
+        route_weight=routes.fraction,
+        capacity=fabric.bandwidth,
+        member_pointer=np.zeros(1, dtype=np.int64),
+        member_row=none,
+        gate_on_arrival=np.zeros(0, dtype=bool),
+        gate_repeat=none,
+        wait_pointer=np.zeros(rows + 1, dtype=np.int64),
+        wait_gate=none,
+        wait_lag=none,
+    )
+
+
+# -------------------------------------------------------------------------------------------- what is timed
+
+
+def unfolded_run(make: Callable[[], Program], whole: bool = False) -> Callable[[], Callable[[], float]]:
+    """Run every transfer by itself, nothing folded and no repeats skipped; ``whole`` times the making too."""
+
+    def prepare() -> Callable[[], float]:
+        ready = None if whole else make()
+
+        def run() -> float:
+            program = ready or make()
+            run_alone(program, skip_repeats=False)
+            return float(program.transfers)
+
+        return run
+
+    return prepare
+
+
+def folded_run(make: Callable[[], Program]) -> Callable[[], Callable[[], float]]:
+    """Fold a compiled program and run it."""
+
+    def prepare() -> Callable[[], float]:
+        program = make()
+
+        def run() -> float:
+            run_alone(folded_of(program).program)
+            return float(program.transfers)
+
+        return run
+
+    return prepare
+
+
+def compiled_run(make: Callable[[], Program]) -> Callable[[], Callable[[], float]]:
+    """Find ways, compile, fold where that pays, run."""
+
+    def prepare() -> Callable[[], float]:
+        make()
+
+        def run() -> float:
+            loaded.cache_clear()
+            program = make()
+            folded = fold(program)
+            run_alone(folded.program if folded else program)
+            return float(program.transfers)
+
+        return run
+
+    return prepare
+
+
+def structured_run(
+    name: str, operation: str, algorithm: str, load: bool = False
+) -> Callable[[], Callable[[], float]]:
+    """Compile by symmetry and run; ``load`` times the making of the fabric too."""
+
+    def prepare() -> Callable[[], float]:
+        schedule_of(name, operation, algorithm)
+
+        def run() -> float:
+            if load:
+                loaded.cache_clear()
+            schedule, fabric = schedule_of(name, operation, algorithm)
+            fabric.cache.clear()
+            folded = structured(schedule, fabric)
+            if folded is None:
+                raise ValueError(f"{name} has no structure")
+            run_alone(folded.program)
+            return float(schedule.transfers)
+
+        return run
+
+    return prepare
+
+
+def solved_run(name: str, operation: str, algorithm: str) -> Callable[[], Callable[[], float]]:
+    """The same without finding orbits of links again."""
+
+    def prepare() -> Callable[[], float]:
+        schedule, fabric = schedule_of(name, operation, algorithm)
+        structured(schedule, fabric)
+
+        def run() -> float:
+            folded = structured(schedule, fabric)
+            if folded is None:
+                raise ValueError(f"{name} has no structure")
+            run_alone(folded.program)
+            return float(schedule.transfers)
+
+        return run
+
+    return prepare
+
+
+def events_run(make: Callable[[], Program]) -> Callable[[], Callable[[], float]]:
+    """The event solver alone."""
+
+    def prepare() -> Callable[[], float]:
+        program = make()
+
+        def run() -> float:
+            return float(run_alone(program, patience=0)[1].events)
+
+        return run
+
+    return prepare
+
+
+def packet_run(operation: str, algorithm: str, size: float) -> Callable[[], Callable[[], float]]:
+    """The packet engine on a torus 4x4x4."""
+
+    def prepare() -> Callable[[], float]:
+        from topo.network.packet import run_packets
+
+        schedule, fabric = schedule_of("torus:4x4x4", operation, algorithm, size)
+        program = compile_program(schedule, fabric)
+
+        def run() -> float:
+            return float(run_packets(program, fabric).packet_hops)
+
+        return run
+
+    return prepare
+
+
+def process_run(*arguments: str) -> Callable[[], Callable[[], float]]:
+    """A whole process of the command line; its CPU time counts through the caller's clock for children."""
+
+    def prepare() -> Callable[[], float]:
+        import subprocess
+        import sys
+
+        def run() -> float:
+            subprocess.run(
+                [sys.executable, "-c", "from topo.cli import main; main()", *arguments],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            return 1.0
+
+        return run
+
+    return prepare
+
+
+A2A = ("all-to-all", "direct")
+RING = ("all-reduce", "ring")
+DEAD = "torus:8x8x8,failed=0.0.0-0.0.1"
+
+
+def ring_program(name: str) -> Program:
+    """Ring all-reduce of 64 MiB."""
+    return program_of(name, *RING)
+
+
+def exchange_program(name: str) -> Program:
+    """All-to-all of 64 MiB."""
+    return program_of(name, *A2A)
+
+
+CASES = (
+    Case(
+        "ring, switch of 512, unfolded",
+        unfolded_run(lambda: ring_program("switch:512")),
+        seconds=0.06,
+        small=lambda: ring_program("switch:16"),
+    ),
+    Case(
+        "bucket, torus 16x16x16, whole topo run process",
+        process_run(
+            "run", "all-reduce", "--on", "torus:16x16x16", "--size", "64MiB", "--algorithm", "bucket"
+        ),
+        unit="runs",
+        seconds=0.8,
+    ),
+    Case(
+        "ring of 4096, unfolded, with its generation",
+        unfolded_run(lambda: ring_program("ring:4096"), whole=True),
+        seconds=3.0,
+        small=lambda: ring_program("ring:16"),
+        rounds=1,
+    ),
+    Case(
+        "ring of 4096, folded",
+        solved_run("ring:4096", *RING),
+        seconds=0.01,
+        small=lambda: ring_program("ring:16"),
+    ),
+    Case(
+        "all-to-all, torus 8x8x8, unfolded",
+        unfolded_run(lambda: exchange_program("torus:8x8x8")),
+        seconds=0.3,
+        small=lambda: exchange_program("torus:4x4x4"),
+    ),
+    Case(
+        "all-to-all, torus 8x8x8, folded from raw flows",
+        folded_run(lambda: exchange_program("torus:8x8x8")),
+        seconds=0.025,
+        small=lambda: exchange_program("torus:4x4x4"),
+    ),
+    Case(
+        "all-to-all, torus 8x8x8, structured",
+        solved_run("torus:8x8x8", *A2A),
+        seconds=0.001,
+        small=lambda: exchange_program("torus:4x4x4"),
+    ),
+    Case(
+        "all-to-all, torus 74x74x74, build and simulate",
+        structured_run("torus:74x74x74", *A2A),
+        seconds=0.3,
+        rounds=1,
+    ),
+    Case(
+        "irregular, 1 flow a sender",
+        events_run(lambda: irregular(1, 100_000)),
+        unit="events",
+        rate=1e6,
+        small=lambda: irregular(1, 1024),
+    ),
+    Case(
+        "irregular, 4 flows a sender",
+        events_run(lambda: irregular(4, 50_000)),
+        unit="events",
+        rate=4e5,
+        small=lambda: irregular(4, 1024),
+    ),
+    Case(
+        "irregular, 16 flows a sender",
+        events_run(lambda: irregular(16, 20_000)),
+        unit="events",
+        rate=3e4,
+        rounds=1,
+    ),
+    Case("packets, ring, torus 4x4x4", packet_run(*RING, 64e6), unit="packet-hops", rate=20e6),
+    Case("packets, all-to-all, torus 4x4x4", packet_run(*A2A, 16e6), unit="packet-hops", rate=8e6),
+    Case(
+        "all-to-all, torus 8x8x8 with a dead cable",
+        compiled_run(lambda: exchange_program(DEAD)),
+        seconds=60.0,
+        small=lambda: exchange_program("torus:3x3x3,failed=0.0.0-0.0.1"),
+        rounds=1,
+    ),
+    Case(
+        "all-to-all, torus 8x8x8 over first-found ways",
+        compiled_run(lambda: first_found("torus:8x8x8")),
+        seconds=60.0,
+        small=lambda: first_found("torus:4x4x4"),
+        rounds=1,
+    ),
+    Case(
+        "random permutation, torus 16x16x16",
+        compiled_run(lambda: permutation("torus:16x16x16")),
+        seconds=0.3,
+        small=lambda: permutation("torus:8x8x8"),
+    ),
+)
