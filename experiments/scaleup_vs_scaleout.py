@@ -5,7 +5,7 @@ mixtures of experts?
 
 Method: The same chip, behind the same NVLink switches, stands in domains of different size, joined by the same
 scale-out network; the number of accelerators stays.  Each size runs a training step by the best of the plans tried
-(tensor parallel degrees; the rest chosen so that it fits), collectives timed in isolation.
+(tensor and expert parallel degrees; the rest chosen so that it fits), collectives timed in isolation.
 
 Falsified if: A domain above the size named here shortens a measured step by more than a few percent, or the full
 plan search finds a plan that moves the knee.
@@ -34,7 +34,7 @@ def measure(chip: str, accelerators: int, domain: int, model: str) -> Mapping[st
     count = accelerators // domain
     joined = f"{chip}*{count}" if count > 1 else chip
     system = topo.load(f"{joined},accelerators={domain}")
-    return quick_step(model, system).record()
+    return quick_step(model, system, degrees=(1, 2, 4, 8)).record()
 
 
 def finding(records: list[Record]) -> Finding:

@@ -1,4 +1,4 @@
-"""A good plan quickly: the tensor parallel degree tried, everything else chosen so that it fits.
+"""A good plan quickly: tensor and expert parallel degrees tried, everything else chosen so that it fits.
 
 :func:`topo.training.search.search` looks at every plan and takes minutes; where a sweep asks for hundreds of
 systems this takes a second or two each.
@@ -6,6 +6,7 @@ systems this takes a second or two each.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from topo.errors import InternalError, TopoError
@@ -16,6 +17,8 @@ from topo.training.plan import Plan
 from topo.training.step import StepResult, step
 
 DEGREES = (1, 2, 4, 8, 16)
+EXPERT_DEGREES = (None, 2, 4)
+"""Of mixtures of experts, beside the one that the default plan takes."""
 
 
 def quick_step(
@@ -27,7 +30,7 @@ def quick_step(
     contention: str = "isolated",
     **choices: Any,
 ) -> StepResult:
-    """The fastest step, per token, over the tensor parallel degrees that fit.
+    """The fastest step, per token, over the tensor (and expert) parallel degrees that fit.
 
     Parameters
     ----------
@@ -51,11 +54,13 @@ def quick_step(
     seen: set[Plan] = set()
     refused: TopoError | None = None
     loaded = load_model(model)
-    for tp in degrees:
+    experts = EXPERT_DEGREES if loaded.experts and "ep" not in choices else (None,)
+    for tp, ep in product(degrees, experts):
         if tp > system.accelerators:
             break
         try:
-            plan = default_plan(loaded, system, {**choices, "tp": tp})
+            given = {**choices, "tp": tp} | ({"ep": ep} if ep else {})
+            plan = default_plan(loaded, system, given)
             if plan in seen:
                 continue
             seen.add(plan)

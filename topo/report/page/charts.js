@@ -97,6 +97,12 @@ function sizeTicks(axis, series) {
   axis.ticktext = axis.tickvals.map(size);
 }
 
+// A logarithmic axis of few values is written at these values.
+function valueTicks(axis, series) {
+  const xs = [...new Set(series.flatMap(([, places]) => places.map(([x]) => x)))];
+  if (xs.length <= 9) { axis.tickvals = xs; axis.ticktext = xs.map(String); }
+}
+
 // What Plotly needs for a chart, and a sentence for the caption and for screen readers.
 function drawing(chart, rows, value) {
   let series = gathered(chart, rows, value);
@@ -117,6 +123,7 @@ function drawing(chart, rows, value) {
   if (chart.kind === "bar" || chart.kind === "box") layout.xaxis.type = "category";
   const numbers = series.every(([, places]) => places.every(([x]) => typeof x === "number"));
   if (numbers && all && chart.log_x && chart.kind === "line" && /(^|_)bytes$/.test(chart.x)) sizeTicks(layout.xaxis, series);
+  else if (numbers && all && chart.log_x && chart.kind === "line") valueTicks(layout.xaxis, series);
   const left = all > MOST_SERIES ? `; ${all - MOST_SERIES} more are left out: filter to see them` : "";
   const words = all === 0 ? "No record is left by the filters."
     : `${chart.y_title || chart.y} against ${chart.x_title || chart.x}, ${all} series${left}.`;
