@@ -84,6 +84,9 @@ def link_orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
 
 
 def _orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
+    plain = _torus_orbits(fabric, grid)
+    if plain is not None:
+        return plain
     images: list[tuple[IntArray, int]] = []
     for d in grid.dimensions:
         shift = np.zeros(len(grid.shape), dtype=np.int64)
@@ -93,6 +96,39 @@ def _orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
             return None
         images.append((image, grid.size))
     return _cycles(fabric.links, images)
+
+
+def _torus_orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
+    """Orbits of a plain torus whose links are alike in each direction, told by looking at each link once."""
+    count = grid.size
+    closed = all(wrap or length == 1 for wrap, length in zip(grid.wrap, grid.shape, strict=True))
+    if fabric.grid != grid or grid.twisted or not closed or len(fabric.nodes) != count:
+        return None
+    if not np.array_equal(fabric.accelerators, np.arange(count)):
+        return None
+    of_link = np.full(fabric.links, -1, dtype=np.int64)
+    stride, orbits = count, 0
+    step = fabric.target - fabric.source
+    for length in grid.shape:
+        stride //= length
+        if length == 1:
+            continue
+        place = fabric.source // stride % length
+        for edge, onward in ((length - 1, stride), (0, -stride))[: 1 if length == 2 else 2]:
+            along = step == np.where(place == edge, onward * (1 - length), onward)
+            links = np.flatnonzero(along)
+            if len(links) != count or (of_link[links] >= 0).any():
+                return None
+            for what in (fabric.bandwidth, fabric.latency, fabric.cables):
+                if (what[links] != what[links[0]]).any():
+                    return None
+            of_link[links] = orbits
+            orbits += 1
+    if (of_link < 0).any():
+        return None
+    first = np.full(orbits, fabric.links, dtype=np.int64)
+    np.minimum.at(first, of_link, np.arange(fabric.links))
+    return Orbits(of_link, first, np.full(orbits, count, dtype=np.int64))
 
 
 def block_orbits(fabric: Fabric, block: int) -> tuple[Orbits, IntArray] | None:

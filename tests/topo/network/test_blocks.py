@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from topo.network.blocks import by_blocks, symmetric_block
 from topo.network.program import compile_program
 from topo.network.solver import run_alone
 from topo.network.structured import compact, structured
-from topo.translation import link_image
+from topo.translation import link_image, link_orbits
 
 
 @pytest.mark.parametrize("barrier", [False, True])
@@ -80,3 +82,27 @@ def test_four_hundred_thousand_chips() -> None:
     assert folded is not None
     assert folded.program.rows <= 4 * 64
     assert folded.program.transfers == schedule.transfers
+
+
+@pytest.mark.parametrize(
+    "name", ["torus:4x4x4", "torus:2x3x4", "torus:1x5", "torus:2x2", "torus:3x4,bandwidth=1GB/s/2GB/s"]
+)
+def test_orbits_of_tori_at_a_glance_and_link_by_link(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric = topo.load(name).fabric
+    assert fabric.grid is not None
+    quick = link_orbits(fabric, fabric.grid)
+    fabric.cache.clear()
+    monkeypatch.setattr("topo.translation._torus_orbits", lambda fabric, grid: None)
+    slow = link_orbits(fabric, fabric.grid)
+    assert quick is not None and slow is not None
+    assert (quick.first[quick.of_link] == slow.first[slow.of_link]).all()
+    assert sorted(quick.size) == sorted(slow.size)
+
+
+def test_a_torus_with_an_odd_link_is_not_taken_at_a_glance() -> None:
+    torus = topo.load("torus:4x4").fabric
+    assert torus.grid is not None
+    bandwidth = torus.bandwidth.copy()
+    bandwidth[5] *= 0.5
+    assert link_orbits(replace(torus, bandwidth=bandwidth, cache={}), torus.grid) is None
+    assert link_orbits(torus.without([("0.0", "0.1")]), torus.grid) is None
