@@ -8,7 +8,8 @@ default; that is written down here once per software, with its source, and never
   the row gives virtual stages, no recomputation (DeepSeek-V3: norms and activations), fused kernels, experts one by
   one and dispatched in 16 bits.  Hybrid and later models that are no transformers of
   :mod:`topo.training.model` are left out.
-- *LLM Foundry* (``mosaic``): FSDP, kernels one by one, the attention kernels of 2023, bf16 gradients.
+- *LLM Foundry* (``mosaic``): FSDP, kernels one by one, the attention kernels of 2022; gradients are
+  reduced in 32 bits (its mixed precision mode DEFAULT).
 - *torchtitan* (``titan``): FSDP 2, recomputation and compilation as the notes say; H100s with 2.4 TB/s and 500 W.
 - *MaxText* (``maxtext``, ``tpurec``): FSDP within a slice, data parallelism across slices, full recomputation, one
   compiled program; shards over the ``FSDP`` column (-1: all).
@@ -60,8 +61,8 @@ PRECISIONS = {
     "mxfp8": "fp8",
     "nvfp4": "fp4",
 }
-IDLE_W = 150.0
-"""Watts of an H100 that do not depend on its clock, an estimate; the rest grows with the third power of the clock."""
+IDLE_W = 220.0
+"""Watts of a busy H100 that do not depend on its clock (memory, leakage), an estimate; the rest grows with its cube."""
 
 
 class RowError(TopoError):
@@ -268,7 +269,6 @@ def _mosaic(row: Mapping[str, str], model: Model, devices: int, seq: int) -> Rec
         "global_batch": _number(row, "global_batch"),
         "micro_batch": _number(row, "micro_batch"),
         "recompute": "full" if again else "none",
-        "gradient_bytes": 2.0,
         "compiled": False,
         "attention": "flash-1",
     }, None
