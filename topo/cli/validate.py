@@ -158,7 +158,9 @@ def command(
     from topo.validation.recorded import RECORDED
     from topo.validation.statistics import by_key
 
-    return bad or against_record(by_key(outcome.compared), record, recorded or RECORDED)
+    return bad or against_record(
+        by_key(outcome.compared), record, recorded or RECORDED, keep=bool(systems or operations)
+    )
 
 
 def complain(problems: Sequence[Problem]) -> int:
@@ -223,12 +225,15 @@ def _whole(reading: Reading, outcome: Outcome, filtered: object) -> Outcome:
     return Outcome(outcome.compared, left_out, (*reading.problems, *outcome.problems))
 
 
-def against_record(found: Mapping[str, Statistics], record: bool, path: Path) -> int:
-    """Record errors, or hold them against those recorded; the exit code of errors that grew."""
+def against_record(found: Mapping[str, Statistics], record: bool, path: Path, *, keep: bool = False) -> int:
+    """Record errors, or hold them against those recorded; the exit code of errors that grew.
+
+    With ``keep``, as for a part of the rows, what is recorded of others stays.
+    """
     from topo.validation.recorded import grown, write_recorded
 
     if record:
-        write_recorded(found, path)
+        write_recorded(found, path, keep=keep)
         click.echo(f"topo: recorded {len(found)} groups in {path}", err=True)
         return 0
     growths, unknown = grown(found, path)

@@ -56,4 +56,6 @@ def run(
     bad = complain(outcome.problems)
     if not (record or recorded) and (files or ccl):
         return bad
-    return bad or against_record(steps_by_key(outcome.compared), record, recorded or RECORDED_STEPS)
+    return bad or against_record(
+        steps_by_key(outcome.compared), record, recorded or RECORDED_STEPS, keep=bool(systems)
+    )

@@ -143,7 +143,7 @@ def _goals(overall: dict[str, Statistics]) -> str:
 
 
 def _left_one_out() -> list[str]:
-    data = _read_left_one_out()
+    data = _read(LEFT_OUT_FILE)
     if not data:
         return ["Not computed yet: `topo validate --leave-one-out --record`."]
     lines = [
@@ -165,17 +165,18 @@ def _left_one_out() -> list[str]:
     return lines
 
 
-def _read_left_one_out() -> dict[str, Any]:
-    if not LEFT_OUT_FILE.exists():
+def _read(path: Path) -> dict[str, Any]:
+    """What was recorded; empty where nothing was."""
+    if not path.exists():
         return {}
-    data: dict[str, Any] = json.loads(LEFT_OUT_FILE.read_text(encoding="utf-8"))
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
 
 
 def _training() -> list[str]:
-    if not RECORDED_STEPS.exists():
+    data = _read(RECORDED_STEPS)
+    if not data:
         return ["Not recorded yet: `topo validate --training --record`."]
-    data: dict[str, Any] = json.loads(RECORDED_STEPS.read_text(encoding="utf-8"))
     lines: list[tuple[str, ...]] = [
         ("published by", "system", "precision", "steps", "median", "90 %", "worst")
     ]
@@ -343,9 +344,10 @@ def write_page(outcome: Outcome, rows: Sequence[Row], folder: Path) -> list[Path
     return [path, *write_figures(outcome.compared, folder / "validation", formats=("svg",))]
 
 
-def write_left_one_out(table: Sequence[Sequence[str]], by: str, path: Path = LEFT_OUT_FILE) -> None:
+def write_left_one_out(table: Sequence[Sequence[str]], by: str, path: Path | None = None) -> None:
     """Keep a table of errors with one system (or machine) left out for the page."""
-    data = _read_left_one_out() | {by: [list(line) for line in table]}
+    path = path or LEFT_OUT_FILE
+    data = _read(path) | {by: [list(line) for line in table]}
     parts = []
     for key in sorted(data, key=lambda key: key != "system"):
         lines = ",\n  ".join(json.dumps(line, ensure_ascii=False) for line in data[key])

@@ -39,13 +39,14 @@ class Growth:
         return f"{self.key}: {self.statistic} error {self.now:.1%}, recorded {self.before:.1%}"
 
 
-def write_recorded(groups: Mapping[str, Statistics], path: Path = RECORDED) -> None:
-    """Record the errors of today, by the names of groups of rows."""
-    data = {
+def write_recorded(groups: Mapping[str, Statistics], path: Path = RECORDED, *, keep: bool = False) -> None:
+    """Record the errors of today, by the names of groups of rows; ``keep`` those of other groups too."""
+    before = json.loads(path.read_text(encoding="utf-8")) if keep and path.exists() else {}
+    data = before | {
         key: {"count": s.count} | {name: round(getattr(s, name), 5) for name in WATCHED}
         for key, s in groups.items()
     }
-    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items())
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in sorted(data.items()))
     path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 

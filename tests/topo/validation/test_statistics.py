@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import topo.validation.page
 from topo.errors import TopoError
 from topo.validation import load_rows
 from topo.validation.compare import Compared, Outcome
 from topo.validation.figures import write_figures
-from topo.validation.page import page
+from topo.validation.page import page, write_left_one_out
 from topo.validation.recorded import grown, write_recorded
 from topo.validation.statistics import by_key, families, groups, over_all, statistics
 from topo.validation.text import report, to_csv, to_data
@@ -59,6 +60,9 @@ def test_an_error_that_grows_is_noticed(compared: list[Compared], tmp_path: Path
     assert grown(by_key(compared), path) == ([], list(by_key(compared)))
     write_recorded(by_key(compared), path)
     assert grown(by_key(compared), path) == ([], [])
+    few = {"another": statistics([0.5])}
+    write_recorded(few, path, keep=True)
+    assert grown(by_key(compared) | few, path) == ([], [])
     better = [replace(c, seconds=c.row.seconds * (1 + c.error / 2)) for c in compared]
     assert grown(by_key(better), path) == ([], [])
     worse = [replace(c, seconds=9 * c.seconds) if c.row.bytes == 16 else c for c in compared]
@@ -86,6 +90,25 @@ def test_what_is_printed_is_what_was_found(compared: list[Compared]) -> None:
     assert "1 MiB and above" in report(outcome)
     text = page(outcome, [c.row for c in compared])
     assert "all-reduce on switch:8" in text and "26 published measurements" in text
+
+
+def test_what_was_recorded_stands_on_the_page(
+    compared: list[Compared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topo.validation.page, "LEFT_OUT_FILE", tmp_path / "left.json")
+    monkeypatch.setattr(topo.validation.page, "RECORDED_STEPS", tmp_path / "steps.json")
+    rows = [c.row for c in compared]
+    text = page(Outcome(tuple(compared), (), ()), rows)
+    assert "Not computed yet" in text and "Not recorded yet" in text
+    head = ("system", "rows", "fitted", "left out")
+    write_left_one_out([head, ("dgx-h100", "9", "1.0 %", "2.0 %")], "system")
+    write_left_one_out([head, ("box", "3", "3.0 %", "4.0 %")], "machine")
+    write_recorded(
+        {"training step | NVIDIA/x | dgx-h100 | fp8": statistics([0.1, -0.3])}, tmp_path / "steps.json"
+    )
+    text = page(Outcome(tuple(compared), (), ()), rows)
+    assert "| dgx-h100 | 9 | 1.0 % | 2.0 % |" in text and "| box | 3 | 3.0 % | 4.0 % |" in text
+    assert "| NVIDIA/x | dgx-h100 | fp8 | 2 | 20.0 % | 28.0 % | 30.0 % |" in text
 
 
 def test_figures(compared: list[Compared], tmp_path: Path) -> None:
