@@ -98,6 +98,10 @@ validate: $(RUNTIME) ## Hold the model against every measurement; fails when an 
 validation: $(RUNTIME) ## Write docs/validation.md: how far off the simulation is, and where it is weak
 	@$(BIN)/topo validate --page docs > /dev/null
 
+.PHONY: training-table
+training-table: $(RUNTIME) ## Write docs/training-comparison.md: models on machines, each under its best plan
+	@$(BIN)/python docs/training_comparison.py
+
 .PHONY: clean
 clean: ## Remove .venv, caches and build leftovers; results/ stays
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
