@@ -184,7 +184,14 @@ def _fairness(comparison: Comparison) -> list[str]:
         if comparison.settings.algorithm == "auto"
         else f"Sizes are nccl-tests' sizes; every system runs {comparison.settings.algorithm}"
     ]
-    lines[0] += f" on the {comparison.settings.ccl or 'ideal'} library."
+    libraries = {result.system: result.ccl for result in comparison.results}
+    used = set(libraries.values())
+    if len(used) == 1:
+        lines[0] += f" on the {used.pop()} library."
+    else:
+        lines[0] += (
+            f" on its own library: {listing([f'{name} on {own}' for name, own in libraries.items()])}."
+        )
     if len({c.accelerators for c in contenders}) > 1:
         counts = listing([f"{c.name} has {c.accelerators:,}" for c in contenders])
         lines.append(
@@ -195,7 +202,7 @@ def _fairness(comparison: Comparison) -> list[str]:
             lines.append(
                 f"An accelerator of {c.name} is one of {c.accelerators} blocks of a single wafer, not a package."
             )
-    if (comparison.settings.ccl or "ideal") == "ideal":
+    if "ideal" in libraries.values():
         lines.append(
             "The ideal library adds nothing to the fabric's own limit: no launch, no protocol; software makes "
             "small sizes slower than here."
