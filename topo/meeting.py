@@ -74,7 +74,10 @@ class _Side:
 
 def _sorted_unique(keys: IntArray) -> IntArray:
     keys = np.sort(keys)
-    return keys[np.concatenate([[True], keys[1:] != keys[:-1]])] if len(keys) else keys
+    fresh = np.ones(len(keys), dtype=bool)
+    fresh[1:] = keys[1:] != keys[:-1]
+    found: IntArray = keys[fresh]
+    return found
 
 
 def _among(keys: IntArray, known: IntArray) -> np.ndarray:

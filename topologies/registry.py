@@ -108,9 +108,11 @@ class Topology:
         """
         numbers = self.numbers(shape)
         arguments = keys.read(self.name, self.keys, options)
+        built: Any
         if self.large is not None and math.prod(numbers) >= LARGE:
-            return replace(self.large(numbers, **arguments), **({"name": name} if name else {}))
-        built = self.builder(*(numbers if self.spread else (numbers,)), **arguments)
+            built = self.large(numbers, **arguments)
+        else:
+            built = self.builder(*(numbers if self.spread else (numbers,)), **arguments)
         if isinstance(built, Fabric):
             return replace(built, name=name or built.name, cache={})
         return Fabric.from_networkx(built, name)
