@@ -22,10 +22,10 @@ STORE = HERE.parent / "results" / "training-table"
 MODELS = {"llama3-70b": 8192, "mixtral-8x7b": 4096, "gpt3-175b": 2048}
 """Models and the tokens of their sequences."""
 TOKENS = 2**21
-EQUAL_FLOPS = ("gb200-nvl72", "dgx-h100*24", "tpu-v5p:8x8x6", "trn2-ultra*4", "wse3*11", "dojo*3")
+EQUAL_FLOPS = ("gb200-nvl72", "dgx-h100*24", "tpu-v5p:4x8x12", "trn2-ultra*4", "wse3*11", "dojo*3")
 """About 180 PFLOP/s of dense bf16 each."""
-EQUAL_MONEY = ("gb200-nvl72", "dgx-h100*8", "tpu-v5p:4x4x5", "trn2-ultra*2", "wse3*5", "dojo*14")
-"""About 320 USD an hour each: the rent, or where none is published the price over four years."""
+EQUAL_MONEY = ("gb200-nvl72", "dgx-h100*8", "tpu-v5p:4x4x4", "trn2-ultra*2", "wse3*5", "dojo*14")
+"""About 300 USD an hour each (270 to 360): the rent, or where none is published the price over four years."""
 SPACE = {"micro_batches": (1, 2, 4), "virtual_stages": (2, 4), "schedules": ("1f1b", "interleaved")}
 LIMIT = 48
 """Simulations of one search."""
