@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -180,6 +181,7 @@ def report_sweep(
         )
     progress = _Progress(total)
     began = time.monotonic()
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         summary = sweep(points, store, executor, call, retry=retry, progress=progress)
     except KeyboardInterrupt:
@@ -190,6 +192,7 @@ def report_sweep(
         )
         raise
     finally:
+        signal.signal(signal.SIGTERM, before)
         progress.bar.close()
     records = in_order(read_records(store.folder), summary.keys)
     files = write_tables(store.folder, records)
@@ -203,6 +206,11 @@ def report_sweep(
     )
     counts = {"points": summary.points, "computed": summary.computed, "kept": summary.kept}
     return counts | {"failed": summary.failed, "wall_s": seconds}, [str(path) for path in files]
+
+
+def _stop(number: int, frame: Any) -> None:
+    """A batch system's SIGTERM ends a sweep as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _report_failures(records: Iterable[Any], keys: set[str], failed: int) -> None:

@@ -119,7 +119,10 @@ def test_contradicting_executors_are_refused(
     assert words in said.problem
 
 
-def test_ctrl_c_leaves_what_was_computed(spec: Callable[[str], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_what_was_computed(
+    spec: Callable[[str], Path], tmp_path: Path, number: signal.Signals
+) -> None:
     path = spec("run: {operation: all-to-all, on: [ring:4, ring:5, ring:6, ring:7], size: 1KiB..1GiB}")
     arguments = ["sweep", str(path), "--results", str(tmp_path / "r"), "--jobs", "2"]
     command = [sys.executable, "-c", "from topo.cli import main; main()", *arguments]
@@ -135,7 +138,10 @@ def test_ctrl_c_leaves_what_was_computed(spec: Callable[[str], Path], tmp_path: 
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not journal.exists() or journal.stat().st_size < 5000):
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to every process of the group
+    else:
+        process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on from there" in said
