@@ -46,12 +46,9 @@ def row(entry: dict[str, Any]) -> list[str]:
         verdict = best <= info["target_s"]
     simpy = ["-", "-"]
     if "simpy_s_per_transfer" in info:
-        transfers = info["amount"] if info["unit"] == "transfers" else None
         each = info["simpy_s_per_transfer"]
-        if transfers is None:
-            simpy = [f"{seconds(each)} a transfer", f"{each * reached:,.0f} x"]
-        else:
-            simpy = [f"{seconds(each)} a transfer", f"{each * transfers / best:,.0f} x"]
+        times = f"{each * info['amount'] / best:,.0f} x" if info["unit"] == "transfers" else "-"
+        simpy = [f"{seconds(each)} a transfer", times]
     return [name, *figures, "yes" if verdict else "no", *simpy, f"{info['memory_bytes'] / 1e9:.2f} GB"]
 
 
