@@ -66,7 +66,8 @@ def default_plan(model: Model, system: System, given: dict[str, Any]) -> Plan:
         raise PlanError(
             f"{model.name} fits {system.name} under no plan: the smallest needs {smallest[0] / 1e9:.1f} GB on each "
             f"accelerator and {chip.name} has {room(chip) / 1e9:.1f} GB for it",
-            f"{(smallest[0] - room(chip)) / 1e9:.1f} GB too much; take more accelerators",
+            f"{(smallest[0] - room(chip)) / 1e9:.1f} GB too much; take more accelerators"
+            + (", or stream its weights (mapping streaming)" if system.wafer else ""),
         )
     require_room(model, plan, memory_of(model, plan, build_stages(model, plan, rates)), chip, system.name)
     raise PlanError(f"{model.name} does not fit", nearest_plan(model, plan, room(chip)))
@@ -94,11 +95,11 @@ def _choices(model: Model, system: System, given: dict[str, Any]) -> Iterator[di
 
 
 def _expert_degrees(model: Model, inside: int) -> list[int]:
+    """As many as a scale-up domain holds, then fewer, then more."""
     if model.experts is None:
         return [1]
     fitting = [k for k in _powers(1024) if model.experts.count % k == 0]
-    within = [k for k in fitting if k <= inside]
-    return [max(within), max(fitting)] if within else fitting[-1:]
+    return sorted(fitting, key=lambda k: (k > inside, -k if k <= inside else k))
 
 
 def _powers(most: int) -> list[int]:
