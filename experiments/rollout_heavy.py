@@ -1,95 +1,82 @@
-"""Rollouts: which fabric wins as sampling outgrows training.
+"""Forward-heavy training: which machine wins as more is generated than trained on.
 
-Question: When a model samples many tokens for each token it trains on, does the winner among systems change, and at
-which ratio?
+Question: As an update generates 1 to 500 sequences for each that it trains on, which system trains fastest for its
+money, and when should generating and training share machines?
 
-Method: A training step comes from the simulation, by the best of the plans tried.  Sampling a token costs the larger
-of its FLOPs at the chips' peak and of the bytes it must read (all weights once for a batch of sequences, and its own
-KV cache), at full memory bandwidth, each domain serving its own copy.  That is a lower bound on sampling; seconds
-per trained token are the step's plus ratio times the sampled token's.
+Method: An update generates sequences with a KV cache, scores them by a forward pass, trains on some of them and hands
+the new weights over.  Every system takes the faster of two arrangements: all machines do one after the other, or some
+generate while the others train, in the share that is fastest.  Degree and batch of the generators are the fastest that
+fit, the trainer's plan the first that fits.
 
-Falsified if: A serving engine samples faster than the memory and FLOP bound, or two systems that differ only in their
-network swap places in sampling.
+Falsified if: A measured reinforcement learning run with these lengths generates faster than memory bandwidth and batch
+allow here, or the order of two systems turns at a ratio far from the one found here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import topo
-from topo.experiment import Experiment, Finding, Parameter, Record, only, values_of, where
+from topo.experiment import Experiment, Finding, Parameter, Record, values_of, where
 from topo.report.chart import Chart
-from topo.training.named_models import load_model
-from topo.training.quick import quick_step
-
-WIDTH = 2.0
-"""Bytes of a weight and of a cached value: bf16."""
+from topo.training.rollout import Workload, rollout
 
 
-def measure(on: str, model: str, ratio: int, context: int, batch: int) -> Mapping[str, Any]:
-    """Seconds per trained token with ``ratio`` sampled tokens for each."""
+def measure(
+    on: str, model: str, ratio: float, prompt: int, output: int, sequences: int, arrangement: str
+) -> Mapping[str, Any]:
+    """One update."""
     system = topo.load(on)
-    trained = quick_step(model, system, degrees=(4, 8))
-    found = load_model(model)
-    if system.chip is None:
-        raise topo.TopoError(f"{on} has no chips", "take a system of the catalogue")
-    copies = max(1, len(set(system.fabric.domain.tolist())))
-    chips = system.accelerators / copies
-    per_token = (
-        found.layers
-        * WIDTH
-        * (
-            found.latent.value_rank + found.latent.rope
-            if found.latent
-            else 2 * found.kv_heads * found.head_dim
-        )
-    )
-    read = found.parameters * WIDTH / batch + per_token * context
-    by_memory = read / (chips * system.chip.memory_bandwidth)
-    by_flops = trained.model_flops / trained.tokens / 3 / (chips * system.chip.flops("bf16"))
-    sampled = max(by_memory, by_flops) / copies
-    return {
-        "system": on,
-        "accelerators": system.accelerators,
-        "train_s_per_token": trained.step_s / trained.tokens,
-        "sample_s_per_token": sampled,
-        "sample_bound": "memory" if by_memory > by_flops else "FLOPs",
-        "s_per_token": trained.step_s / trained.tokens + ratio * sampled,
-        "chip_s_per_token": (trained.step_s / trained.tokens + ratio * sampled) * system.accelerators,
-        "mfu": trained.mfu,
-        "plan": trained.plan,
+    work = Workload(prompt=prompt, output=output, sequences=sequences, ratio=ratio)
+    result = rollout(model, system, work, arrangement=arrangement)
+    chip = system.chip
+    peak = chip.flops("bf16") * system.accelerators if chip else 0.0
+    memory = chip.memory_bandwidth * system.accelerators if chip else 0.0
+    return result.record() | {
+        "chosen": result.arrangement,
+        "trained_tokens_per_PFLOP": result.trained_tokens_per_s / peak * 1e15,
+        "generated_tokens_per_TB": result.generated_tokens_per_s / memory * 1e12,
+        "communication_share_of_decoding": result.decode_communication_s / result.decode_step_s,
     }
 
 
 def finding(records: list[Record]) -> Finding:
-    """The winner per chip at each end of the ratios, and where it changes."""
+    """The fastest and the cheapest at both ends of the ratio, and how the machines are shared."""
     sentences, evidence = [], []
     for model in values_of(records, "model"):
-        winners = []
-        for ratio in sorted(values_of(where(records, model=model), "ratio")):
-            here = where(records, model=model, ratio=ratio)
-            best = min(here, key=lambda record: float(record["chip_s_per_token"]))
-            winners.append((ratio, best["system"], best))
-        evidence += [winners[0][2], winners[-1][2]]
-        names = list(dict.fromkeys(name for _, name, _ in winners))
-        if len(names) == 1:
-            sentences.append(f"{model}: {names[0]} needs the least chip time per token at every ratio.")
-        else:
-            turns = [
-                f"{after[1]} from {after[0]} on"
-                for before, after in pairwise(winners)
-                if before[1] != after[1]
-            ]
-            sentences.append(
-                f"{model}: the least chip time per trained token is {winners[0][1]}'s at {winners[0][0]} sampled "
-                f"tokens for each trained one, {', '.join(turns)}."
+        here = where(records, model=model)
+        ratios = sorted(values_of(here, "ratio"))
+        for ratio in (ratios[0], ratios[-1]) if len(ratios) > 1 else ratios:
+            there = where(here, ratio=ratio)
+            fastest = max(there, key=lambda record: float(record["trained_tokens_per_s"]))
+            evidence.append(fastest)
+            text = (
+                f"{model}, {ratio:g} sequences generated for each trained on: {fastest['on']} is fastest of "
+                f"{len(there)} with {fastest['trained_tokens_per_s']:,.0f} trained tokens/s ({fastest['chosen']}, "
+                f"{fastest['forward_share']:.0%} of its time on generating and scoring)"
             )
-        last = only(records, model=model, ratio=winners[-1][0], system=winners[-1][1])
-        share = 1 - float(last["train_s_per_token"]) / float(last["s_per_token"])
+            priced = [record for record in there if record.get("cost_per_million_trained_usd")]
+            if priced:
+                cheapest = min(priced, key=lambda record: float(record["cost_per_million_trained_usd"]))
+                evidence.append(cheapest)
+                text += (
+                    f"; of {len(priced)} with a known rent {cheapest['on']} is cheapest with "
+                    f"{cheapest['cost_per_million_trained_usd']:,.3g} USD for a million trained tokens"
+                )
+            sentences.append(text + ".")
+        apart = sorted({record["ratio"] for record in here if record["chosen"] == "apart"})
+        together = sorted({record["ratio"] for record in here if record["chosen"] == "together"})
         sentences.append(
-            f"At {last['ratio']} sampling takes {share:.0%} of its time, bound by {last['sample_bound']}."
+            "Machines apart are faster on some system at ratios "
+            f"{', '.join(f'{ratio:g}' for ratio in apart) or 'none'}, together at "
+            f"{', '.join(f'{ratio:g}' for ratio in together) or 'none'}."
+        )
+        most = max(here, key=lambda record: float(record["communication_share_of_decoding"]))
+        evidence.append(most)
+        sentences.append(
+            f"Sums over tensor parallel ranks take up to {most['communication_share_of_decoding']:.0%} of a decoding "
+            f"step ({most['on']} at ratio {most['ratio']:g}, replicas of {most['generator_tp']})."
         )
     return Finding("  ".join(sentences), evidence)
 
@@ -97,24 +84,45 @@ def finding(records: list[Record]) -> Finding:
 EXPERIMENT = Experiment(
     doc=__doc__,
     parameters=(
-        Parameter("on", ("dgx-h100*8", "hgx-h200*8", "gb200-nvl72", "tpu-v5p:4x4x4", "mi300x*8"), "Systems."),
+        Parameter("on", ("dgx-h100*8", "gb200-nvl72", "mi300x*8"), "Systems of the catalogue."),
         Parameter("model", ("llama3-70b",), "Models."),
-        Parameter("ratio", (1, 10, 50, 200, 500), "Sampled tokens for each trained one."),
-        Parameter("context", (8192,), "Tokens in the cache of a sequence, on average."),
-        Parameter("batch", (64,), "Sequences sampled together by each domain."),
+        Parameter("ratio", (1.0, 20.0, 500.0), "Sequences generated for each that is trained on."),
+        Parameter("prompt", (1024,), "Tokens of a prompt."),
+        Parameter("output", (4096,), "Tokens generated for it."),
+        Parameter("sequences", (512,), "Sequences that an update trains on."),
+        Parameter("arrangement", ("best",), "together, apart or best."),
     ),
     measure=measure,
     finding=finding,
     charts=(
         Chart(
-            "Chip time for a trained token",
+            "Trained tokens as more is generated",
             "ratio",
-            "chip_s_per_token",
-            ("system",),
-            x_title="sampled tokens for each trained one",
-            y_title="chip seconds",
+            "trained_tokens_per_s",
+            ("on",),
+            x_title="sequences generated for each trained on",
+            y_title="trained tokens/s",
             log_x=True,
             log_y=True,
+        ),
+        Chart(
+            "Cost of a trained token",
+            "ratio",
+            "cost_per_million_trained_usd",
+            ("on",),
+            x_title="sequences generated for each trained on",
+            y_title="USD for a million trained tokens",
+            log_x=True,
+            log_y=True,
+        ),
+        Chart(
+            "Time spent on generating and scoring",
+            "ratio",
+            "forward_share",
+            ("on",),
+            x_title="sequences generated for each trained on",
+            y_title="share of the accelerators' time",
+            log_x=True,
         ),
     ),
 )
