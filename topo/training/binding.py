@@ -13,6 +13,7 @@ import numpy as np
 
 from topo.algorithms import Site, find
 from topo.ccl import CCL, Acted, Call, Links, acted, offered, place_of, reached
+from topo.choose import port_time
 from topo.collective import Collective
 from topo.errors import AlgorithmError
 from topo.fabric import Fabric, IntArray
@@ -100,8 +101,15 @@ def _called(library: CCL, fabric: Fabric, links: Links, ranks: IntArray, operati
             continue
         bytes_of_one = 1.0 if collective.matrix is not None else operation.bytes
         recipe = (call.algorithm, call.schedule, call.protocol, call.chunks)
+        # A port's bytes take their time whatever the schedule: no need to simulate what that alone rules out.
+        least = call.launch + bytes_of_one * port_time(done.schedule, site)
+        if best is not None and least >= best[0]:
+            continue
         chosen = Chosen(done.schedule.whole(), call.launch, bytes_of_one, call.terms, call.algorithm, recipe)
-        seconds = call.launch + (_timed(done) if simulate else bytes_of_one * promise(done.schedule, site))
+        cutoff = np.inf if best is None else best[0] - call.launch
+        seconds = call.launch + (
+            _timed(done, cutoff) if simulate else bytes_of_one * promise(done.schedule, site)
+        )
         if best is None or seconds < best[0]:
             best = seconds, chosen
     if best is None:
@@ -117,8 +125,8 @@ def _scales(call: Call, collective: Collective) -> bool:
     return call.schedule != "rings" and (find(call.schedule).scales or collective.operation == "all-to-all")
 
 
-def _timed(done: Acted) -> float:
-    return timed(done.folded.program, Options())[0]
+def _timed(done: Acted, cutoff: float) -> float:
+    return timed(done.folded.program, Options(), cutoff)[0]
 
 
 def _compiled(schedule: Schedule, site: Site) -> Folded:
