@@ -262,6 +262,7 @@ def weight_streaming(
     latency: float = 0.0,
     changes: int = 0,
     reconfiguration_s: float = 0.0,
+    backward: float = 2.0,
 ) -> StreamedStep:
     """A data parallel step of ``machines`` machines whose weights come layer by layer.
 
@@ -288,6 +289,8 @@ def weight_streaming(
         Times that the graph changes in a step.
     reconfiguration_s : float
         Seconds that one change costs.
+    backward : float
+        FLOPs of the backward pass over those of the forward pass; 3 where all is computed again.
 
     Raises
     ------
@@ -312,7 +315,7 @@ def weight_streaming(
     came = done = sent = levels * latency
     finished: list[float] = []
     sequence = [(d, w, 0.0) for d, w in zip(down, work, strict=True)]
-    sequence += [(d, 2 * w, u) for d, w, u in reversed(list(zip(down, work, up, strict=True)))]
+    sequence += [(d, backward * w, u) for d, w, u in reversed(list(zip(down, work, up, strict=True)))]
     for number, (arrival, seconds, gradients) in enumerate(sequence):
         room = finished[number - 2] if number >= 2 else 0.0
         came = max(came, room) + arrival
@@ -321,7 +324,7 @@ def weight_streaming(
         if gradients:
             sent = max(sent, done) + gradients
     step = max(done, sent) + (levels * latency if machines > 1 else 0.0) + changes * reconfiguration_s
-    flops = math.fsum(unit[1] for unit in units) * 3 * tokens
+    flops = math.fsum(unit[1] for unit in units) * (1 + backward) * tokens
     parts = {
         "compute": flops / peak_flops,
         "weights": 2 * math.fsum(down),

@@ -9,11 +9,12 @@ from typing import Any
 
 from topo.errors import nearest
 from topo.system import System
-from topo.training.dataflow import DataflowError, static_dataflow, weight_streaming
+from topo.training.dataflow import DataflowError, static_dataflow
 from topo.training.default_plan import SEQUENCE, TOKENS
 from topo.training.model import Model
 from topo.training.plan import Plan
 from topo.training.rates import chip_rates
+from topo.training.streaming import plan_that_fits, streaming_in_passes
 
 MAPPINGS = ("dataflow", "streaming")
 """``dataflow``: every layer has a region of the mesh for good; ``streaming``: weights come layer by layer."""
@@ -71,6 +72,7 @@ def mapped_step(
     keys["global_batch"] = keys.get("global_batch") or each * max(round(TOKENS / keys["seq"] / each), 1)
     plan = Plan(**keys)
     peak = chip.flops(plan.precision) * system.accelerators
+    passes = 1
     if mapping == "dataflow":
         found: Any = static_dataflow(
             model,
@@ -86,10 +88,14 @@ def mapped_step(
                 f"{system.name} has no way out, over which weights could come", "as in 'wse3*2'"
             )
         share = (chip_rates(chip).share or {}).get(plan.precision, 1.0)
-        found = weight_streaming(
+        memory = chip.memory_bytes * system.accelerators / machines
+        if "recompute" not in given and check_memory:
+            plan = plan_that_fits(model, plan, memory)
+        found, passes = streaming_in_passes(
             model,
             plan,
             machines=machines,
+            memory_bytes=memory if check_memory else float("inf"),
             peak_flops=peak / machines,
             io_bandwidth=system.scale_out.nic_bandwidth * system.accelerators / machines,
             efficiency=share,
@@ -107,6 +113,8 @@ def mapped_step(
         "accelerators": system.accelerators,
         "tokens": tokens,
         **record,
+        "passes": passes,
+        "recompute": plan.recompute,
         "mfu": model.step_flops(plan.seq, tokens) / (found.step_s * peak),
         "changes": changes,
     }
