@@ -14,7 +14,7 @@ from topo.training.default_plan import SEQUENCE, TOKENS
 from topo.training.model import Model
 from topo.training.plan import Plan
 from topo.training.rates import chip_rates
-from topo.training.streaming import plan_that_fits, streaming_in_passes
+from topo.training.streaming import fastest_streaming
 
 MAPPINGS = ("dataflow", "streaming")
 """``dataflow``: every layer has a region of the mesh for good; ``streaming``: weights come layer by layer."""
@@ -72,7 +72,7 @@ def mapped_step(
     keys["global_batch"] = keys.get("global_batch") or each * max(round(TOKENS / keys["seq"] / each), 1)
     plan = Plan(**keys)
     peak = chip.flops(plan.precision) * system.accelerators
-    passes = 1
+    passes, policy = 1, plan.recompute
     if mapping == "dataflow":
         found: Any = static_dataflow(
             model,
@@ -89,11 +89,11 @@ def mapped_step(
             )
         share = (chip_rates(chip).share or {}).get(plan.precision, 1.0)
         memory = chip.memory_bytes * system.accelerators / machines
-        if "recompute" not in given and check_memory:
-            plan = plan_that_fits(model, plan, memory)
-        found, passes = streaming_in_passes(
+        open_choice = "recompute" not in given and check_memory
+        found, passes, policy = fastest_streaming(
             model,
             plan,
+            ("none", "full") if open_choice else (plan.recompute,),
             machines=machines,
             memory_bytes=memory if check_memory else float("inf"),
             peak_flops=peak / machines,
@@ -114,7 +114,7 @@ def mapped_step(
         "tokens": tokens,
         **record,
         "passes": passes,
-        "recompute": plan.recompute,
+        "recompute": policy,
         "mfu": model.step_flops(plan.seq, tokens) / (found.step_s * peak),
         "changes": changes,
     }

@@ -7,7 +7,9 @@ not fit together pass one after the other, and the weights come down again for e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from topo.training.dataflow import DataflowError, StreamedStep, build_units, weight_streaming
 from topo.training.memory import RESERVED
@@ -36,15 +38,6 @@ def sequences_at_once(model: Model, plan: Plan, memory_bytes: float) -> int:
             f"take {hint}",
         )
     return count
-
-
-def plan_that_fits(model: Model, plan: Plan, memory_bytes: float) -> Plan:
-    """The plan, or with full recomputation where no sequence fits without."""
-    try:
-        sequences_at_once(model, plan, memory_bytes)
-    except DataflowError:
-        return replace(plan, recompute="full")
-    return plan
 
 
 def sequence_bytes(model: Model, plan: Plan) -> float:
@@ -123,3 +116,39 @@ def streaming_in_passes(
         StreamedStep(seconds, compute, down, up, bounds[binds], binds, plan.tokens / seconds),
         len(steps),
     )
+
+
+def fastest_streaming(
+    model: Model, plan: Plan, policies: Sequence[str], **machine: Any
+) -> tuple[StreamedStep, int, str]:
+    """The fastest of some policies of recomputation: holding less means fewer passes, computing again costs time.
+
+    Parameters
+    ----------
+    policies : sequence of str
+        Such as ``none`` and ``full``.
+    machine : keywords
+        As :func:`streaming_in_passes` takes them.
+
+    Returns
+    -------
+    StreamedStep, int and str
+        The step, the passes, and the policy.
+
+    Raises
+    ------
+    DataflowError
+        Not one sequence fits under any of them.
+    """
+    found: list[tuple[StreamedStep, int, str]] = []
+    refused: DataflowError | None = None
+    for policy in policies:
+        try:
+            step, passes = streaming_in_passes(model, replace(plan, recompute=policy), **machine)
+        except DataflowError as error:
+            refused = error
+            continue
+        found.append((step, passes, policy))
+    if not found:
+        raise refused or DataflowError("no policy of recomputation", "name one, such as full")
+    return min(found, key=lambda one: one[0].step_s)

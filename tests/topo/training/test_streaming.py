@@ -8,7 +8,7 @@ from topo.training.dataflow import DataflowError, weight_streaming
 from topo.training.model import Model
 from topo.training.named_models import load_model
 from topo.training.plan import Plan
-from topo.training.streaming import plan_that_fits, sequence_bytes, sequences_at_once, streaming_in_passes
+from topo.training.streaming import fastest_streaming, sequence_bytes, sequences_at_once, streaming_in_passes
 
 MODEL: Model = load_model("layers=24,hidden=2048,heads=16,ffn=8192,vocabulary=50257")
 PLAN = Plan(seq=2048, global_batch=64, micro_batch=1)
@@ -63,5 +63,13 @@ def test_recomputation_takes_the_forward_pass_once_more_and_holds_more() -> None
     step, fewer = streaming_in_passes(MODEL, again, machines=1, memory_bytes=44e9, **WAFER)
     assert step.compute_s == pytest.approx(plain.compute_s * 4 / 3)
     assert fewer <= passes
-    assert plan_that_fits(MODEL, PLAN, 44e9) == PLAN
-    assert plan_that_fits(MODEL, PLAN, 3.5e9).recompute == "full"
+    fastest, _, policy = fastest_streaming(
+        MODEL, PLAN, ("none", "full"), machines=1, memory_bytes=44e9, **WAFER
+    )
+    assert fastest.step_s == min(plain.step_s, step.step_s)
+    assert policy == ("none" if plain.step_s < step.step_s else "full")
+    assert (
+        fastest_streaming(MODEL, PLAN, ("none", "full"), machines=1, memory_bytes=3.5e9, **WAFER)[2] == "full"
+    )
+    with pytest.raises(DataflowError, match="GB"):
+        fastest_streaming(MODEL, PLAN, ("none", "full"), machines=1, memory_bytes=1e9, **WAFER)
