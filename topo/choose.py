@@ -9,7 +9,7 @@ irregular fabric, schedules are searched for chunk by chunk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from topo.algorithms import Algorithm, Site, build, find, fitting, refusal, with
 from topo.bounds import Bound
 from topo.collective import Collective
 from topo.errors import AlgorithmError
-from topo.fabric import FloatArray
 from topo.network.structured import compact
 from topo.prepared import Options, Prepared, Run, compiled, prepared, simulated, timed
+from topo.promise import Promise, port_time, promise
 from topo.regularity import irregular, whole_grid
 from topo.schedule import Schedule
 
@@ -64,6 +64,14 @@ SEARCHED_RANKS = 64
 """Ranks up to which they are."""
 MANY_EVENTS = 40_000
 """Events that a try with more chunks may be expected to take."""
+MANY_EVENTS_OF_THE_BEST = 400_000
+"""The same once for the best of all, while it stays off the bound."""
+MANY_ROWS = 20_000
+"""Transfers to be spelled out beyond which a schedule is tried last, ..."""
+WORTH_MANY_ROWS = 1.1
+"""... where the others stay above this ratio to the lower bound, ..."""
+SURELY = 0.9
+"""... and only if the links it draws are busy for less than this share of the best time so far."""
 MANY_TRANSFERS = 400_000
 """Transfers, repeats not counted, beyond which only translation-invariant schedules are tried."""
 
@@ -93,8 +101,8 @@ def best_chunks(
     # What is costly finds its own number.
     pipelines = algorithm.pipelines and not algorithm.costly and may_cut(collective, CHUNK_COUNTS[0])
     ready = prepared(algorithm, collective, site, 1, options)
-    floor = max(floor, ready.latency, ready.busy)
-    if floor >= cutoff:
+    floor = max(floor, ready.busy)
+    if floor >= cutoff or (floor := max(floor, ready.latency)) >= cutoff:
         return Run(ready, np.inf, 0)
     history = history if history is not None else History()
     best = last = simulated(ready, options, np.inf if pipelines else cutoff)
@@ -131,12 +139,15 @@ class History:
     ----------
     times : dict
         By algorithm: bytes, seconds and chunks of its best run so far.
+    promises : dict
+        By algorithm: bytes, and what its schedule promised.
     winner : str
     losers : set of str
         Costly algorithms that were beaten at the last size; what is made for throughput loses at smaller ones too.
     """
 
     times: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    promises: dict[str, tuple[float, Promise]] = field(default_factory=dict)
     winner: str = ""
     losers: set[str] = field(default_factory=set)
 
@@ -146,6 +157,22 @@ class History:
         if known is None or size > known[0] or known[1] == np.inf:
             return 0.0
         return known[1] * size / known[0]
+
+    def promise(self, algorithm: str, schedule: Schedule, site: Site, routing: str) -> Promise:
+        """What an algorithm promises at a size; loads of links are counted at the largest size only."""
+        size = schedule.collective.bytes
+        known = self.promises.get(algorithm)
+        if known is None or size > known[0]:
+            made = promise(schedule, site, routing)
+            self.promises[algorithm] = size, made
+        else:
+            hops = schedule.steps * float(site.fabric.latency.min(initial=np.inf))
+            share = size / known[0] if known[0] > 0 else 1.0
+            floor = max(known[1].floor * share * SAFETY, port_time(schedule, site))
+            busy = (known[1].seconds - hops) * share
+            made = Promise(floor, max(floor, busy) + hops, known[1].rows)
+        known_floor = self.floor(algorithm, size)
+        return replace(made, floor=max(made.floor, known_floor), seconds=max(made.seconds, known_floor))
 
     def chunk_counts(self, algorithm: str, size: float) -> tuple[int, ...]:
         """The numbers of chunks worth trying: those known best and the next lower one, or all."""
@@ -158,27 +185,6 @@ class History:
         """Remember a run, and the time that more chunks might have reached."""
         if reach < np.inf:
             self.times[run.prepared.algorithm.name] = (size, reach * SAFETY, run.prepared.chunks)
-
-
-def port_time(schedule: Schedule, site: Site) -> float:
-    """Seconds that the bytes of a schedule need at the busiest port of its ranks; no run is shorter."""
-    sent, received = _port_bytes(schedule)
-    egress, ingress = site.fabric.egress[site.ranks], site.fabric.ingress[site.ranks]
-    return float(max((sent / egress).max(), (received / ingress).max()))
-
-
-def _port_bytes(schedule: Schedule) -> tuple[FloatArray, FloatArray]:
-    sent = np.zeros(schedule.collective.ranks)
-    received = np.zeros(schedule.collective.ranks)
-    for batch in schedule.batches:
-        if batch.grid is not None:
-            total = float(batch.bytes.sum()) * batch.repeat
-            sent += total
-            received += total
-            continue
-        for into, (pointer, ranks) in ((sent, batch.senders()), (received, batch.receivers())):
-            np.add.at(into, ranks, np.repeat(batch.bytes * batch.repeat, np.diff(pointer)))
-    return sent, received
 
 
 def may_cut(collective: Collective, chunks: int) -> bool:
@@ -226,18 +232,16 @@ def fastest(
                 f"no algorithm pipelines {collective.operation} here", "leave the chunks out"
             )
     history = history if history is not None else History()
-    hop = float(site.fabric.latency.min(initial=np.inf))
-    promises: list[tuple[float, float, Algorithm]] = []
+    promises: list[tuple[Promise, Algorithm]] = []
     for entry in tries:
         if entry.costly:
             continue
         schedule = build(entry.name, collective, site, 1 if chunks is None else chunks)
-        if not affordable(schedule, site):
-            continue
-        floor = max(port_time(schedule, site), history.floor(entry.name, collective.bytes))
-        promise = 0.0 if entry.name == history.winner else floor + schedule.steps * hop
-        promises.append((promise, floor, entry))
-    promises.sort(key=lambda promise: promise[0])
+        if affordable(schedule, site):
+            promises.append((history.promise(entry.name, schedule, site, options.routing), entry))
+    promises.sort(
+        key=lambda made: (made[0].rows > MANY_ROWS, made[1].name != history.winner, made[0].seconds)
+    )
     enough = bound.seconds * (AT_THE_BOUND if collective.ranks <= LARGE_GROUP else NEAR_THE_BOUND)
     best: Run | None = None
     events = 0
@@ -253,11 +257,11 @@ def fastest(
                 best = _better(entry, collective, site, options, chunks, best, history)
 
     search([entry for entry in costly if entry.name == history.winner])
-    for _, floor, entry in promises:
+    for made, entry in promises:
         cutoff = best.seconds if best is not None else np.inf
-        if cutoff <= enough:
+        if cutoff <= enough or (made.rows > MANY_ROWS and cutoff <= bound.seconds * WORTH_MANY_ROWS):
             break
-        if floor >= cutoff:
+        if made.floor >= cutoff or made.seconds * SURELY >= cutoff:
             continue
         if chunks is None:
             run = best_chunks(entry, collective, site, options, bound.seconds, cutoff, history)
@@ -271,8 +275,31 @@ def fastest(
     search(list(costly))
     if best is None:
         raise AlgorithmError(f"no algorithm finishes {collective.operation} on {site.fabric.name}")
+    if chunks is None and best.seconds > bound.seconds * NEAR_THE_BOUND:
+        best = _in_more_chunks(best, collective, site, options, history)
     history.winner = best.prepared.algorithm.name
     history.losers.discard(history.winner)
+    return best
+
+
+def _in_more_chunks(best: Run, collective: Collective, site: Site, options: Options, history: History) -> Run:
+    """The best run in more chunks, as long as they help: what wins may take more events than what is tried."""
+    algorithm = best.prepared.algorithm
+    if not algorithm.pipelines or algorithm.costly:
+        return best
+    for chunks in history.chunk_counts(algorithm.name, collective.bytes):
+        if chunks <= best.prepared.chunks:
+            continue
+        more = best.events * chunks // best.prepared.chunks
+        if not MANY_EVENTS < more <= MANY_EVENTS_OF_THE_BEST or not may_cut(collective, chunks):
+            break
+        run = simulated(prepared(algorithm, collective, site, chunks, options), options, best.seconds)
+        if run.seconds >= best.seconds:
+            break
+        gained, best = run.seconds < WORTH_MORE_CHUNKS * best.seconds, run
+        history.note(best, collective.bytes, best.seconds)
+        if not gained:
+            break
     return best
 
 
