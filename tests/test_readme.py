@@ -19,6 +19,11 @@ COMMANDS = [shlex.split(line, comments=True) for line in LINES]
 TOPO = [command[1:] for command in COMMANDS if command[0] == "topo"]
 MAKE = [command[1:] for command in COMMANDS if command[0] == "make"]
 PROGRAMS = [block for language, block in BLOCKS if language == "python"]
+SPEC = next(block for language, block in BLOCKS if language == "yaml")
+LOG = ROOT / "tests" / "data" / "nccl_tests" / "all-reduce-8xh100.txt"
+
+
+PROGRAM = [sys.executable, "-c", "from topo.cli import main; main()"]
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -40,7 +45,11 @@ def test_nothing_is_left_out() -> None:
 
 @pytest.mark.parametrize("arguments", TOPO, ids=" ".join)
 def test_command(arguments: list[str], tmp_path: Path) -> None:
-    done = run([sys.executable, "-c", "from topo.cli import main; main()", *arguments], tmp_path)
+    (tmp_path / "spec.yaml").write_text(SPEC, encoding="utf-8")
+    (tmp_path / "nccl-tests.log").write_bytes(LOG.read_bytes())
+    if arguments[0] == "report":
+        run([*PROGRAM, *next(command for command in TOPO if command[0] == "sweep")], tmp_path)
+    done = run([*PROGRAM, *arguments], tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip(), "says something"
     assert "Warning" not in done.stderr
