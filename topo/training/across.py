@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from topo.errors import nearest
+from topo.errors import TopoError, nearest
 from topo.fabric import Fabric, IntArray
 from topo.system import System
 from topo.training.default_plan import default_plan
@@ -24,7 +24,6 @@ from topo.training.operation import Operation
 from topo.training.part import part_of
 from topo.training.placement import Placement
 from topo.training.plan import PlanError
-from topo.training.sites import SitesError
 from topo.training.step import step
 from topo.training.traffic import Traffic
 
@@ -33,6 +32,10 @@ BACKWARD = 2.0 / 3.0
 """Share of a micro-batch's computation that is its backward pass."""
 ROUNDING = 1e-9
 """Part of a step below which waiting is rounding."""
+
+
+class SitesError(TopoError):
+    """Sites that cannot train together."""
 
 
 @dataclass(frozen=True)

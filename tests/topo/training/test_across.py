@@ -8,9 +8,8 @@ import pytest
 
 import topo
 from topo.errors import TopoError
-from topo.training.across import across, exchange_seconds, sites_of, streamed_exposure
+from topo.training.across import SitesError, across, exchange_seconds, sites_of, streamed_exposure
 from topo.training.named_models import load_model
-from topo.training.sites import SitesError
 
 PAIR = "site(dgx-h100*2)*2,distance=1000km,bandwidth=100Gb/s"
 SMALL = load_model("layers=8,hidden=1024,heads=16,ffn=4096,vocabulary=32000")
