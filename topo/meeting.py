@@ -66,7 +66,7 @@ class _Side:
         frontier = self.levels[-1]
         frontier = frontier[open_pairs[frontier // self.nodes]]
         found = _sorted_unique(self.onward(frontier)[2])
-        found = found[~_among(found, self.seen)]
+        found = np.asarray(found[~_among(found, self.seen)], dtype=np.int64)
         self.levels.append(found)
         self.seen = np.sort(np.concatenate([self.seen, found]), kind="stable")
         return found

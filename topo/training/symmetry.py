@@ -19,7 +19,7 @@ import numpy as np
 
 from topo.fabric import Fabric, IntArray
 from topo.training.placement import AXES, Placement, divisors
-from topo.translation import Orbits, shifted
+from topo.translation import Orbits, link_image, shifted
 
 MOVED_AXES = ("tp", "cp", "dp")
 
@@ -75,7 +75,7 @@ class Symmetry:
     def links(self, move: Move) -> IntArray | None:
         """Where a move takes every link; None when it is no symmetry of the fabric."""
         if move not in self._links:
-            self._links[move] = link_image(self.fabric, self.ranks(move))
+            self._links[move] = _link_image(self.fabric, self.ranks(move))
         return self._links[move]
 
     def moves(self, accept: Callable[[Move], bool]) -> tuple[Move, ...]:
@@ -122,80 +122,12 @@ def smallest(label: IntArray, image: IntArray, order: int) -> IntArray:
     return label
 
 
-def link_image(fabric: Fabric, rank_image: IntArray) -> IntArray | None:
-    """The map of links that follows from a map of ranks; None unless it is a symmetry of the fabric."""
+def _link_image(fabric: Fabric, rank_image: IntArray) -> IntArray | None:
+    """The map of links that follows from a map of ranks; None unless it is a symmetry of the fabric and its ways."""
     if fabric.grid is not None and fabric.routing == "dimension-order":
         # Ways by dimension follow translations, not every symmetry.
         origin = fabric.grid.coordinates(np.zeros(1, dtype=np.int64))
         shift = fabric.grid.coordinates(rank_image[:1]) - origin
         if not (shifted(fabric.grid, np.arange(fabric.ranks), shift) == rank_image).all():
             return None
-    moved = _node_image(fabric, rank_image)
-    if moved is None:
-        return None
-    image = fabric.links_between(moved[fabric.source], moved[fabric.target])
-    if (image < 0).any() or (np.bincount(image, minlength=fabric.links) != 1).any():
-        return None
-    for what in (fabric.bandwidth, fabric.latency, fabric.cables):
-        if (what != what[image]).any():
-            return None
-    for able in (fabric.multicast, fabric.reduce, fabric.kind):
-        if (able != able[moved]).any():
-            return None
-    return image
-
-
-def _node_image(fabric: Fabric, rank_image: IntArray) -> IntArray | None:
-    """A map of all nodes that agrees with a map of ranks; None when switches do not follow.
-
-    Switches follow layer by layer: one goes where those of its neighbours go that already have an image.  Twins,
-    such as the planes of a rack, keep their order.
-    """
-    image = np.full(len(fabric.nodes), -1, dtype=np.int64)
-    image[fabric.accelerators] = fabric.accelerators[rank_image]
-    if not _sample_holds(fabric, image):
-        return None
-    while (image < 0).any():
-        known = image >= 0
-        between = np.flatnonzero(known[fabric.source] & ~known[fabric.target])
-        if not len(between):
-            return None
-        node, behind = fabric.target[between], fabric.source[between]
-        here = _signatures(fabric, between, node, behind)
-        there = _signatures(fabric, between, node, image[behind])
-        frontier = np.unique(node)
-        order_here = frontier[np.argsort(here[frontier], kind="stable")]
-        order_there = frontier[np.argsort(there[frontier], kind="stable")]
-        if (here[order_here] != there[order_there]).any():
-            return None
-        image[order_there] = order_here
-    return image
-
-
-def _sample_holds(fabric: Fabric, image: IntArray) -> bool:
-    """Whether some links between accelerators have images: a quick way to say no."""
-    some = np.linspace(0, fabric.links - 1, min(fabric.links, 512)).astype(np.int64)
-    source, target = image[fabric.source[some]], image[fabric.target[some]]
-    known = (source >= 0) & (target >= 0)
-    return bool((fabric.links_between(source[known], target[known]) >= 0).all())
-
-
-def _signatures(fabric: Fabric, links: IntArray, node: IntArray, neighbour: IntArray) -> np.ndarray:
-    """A hash, by node, of its neighbours and the links from them; equal sets have equal hashes."""
-    with np.errstate(over="ignore"):
-        value = _mix(neighbour.astype(np.uint64))
-        value = _mix(value + fabric.bandwidth[links].view(np.uint64))
-        value = _mix(value + fabric.latency[links].view(np.uint64))
-        # Sums of 64-bit values in two halves: bincount adds in floating point, which is exact below 2^53.
-        low = np.bincount(node, (value & np.uint64(0xFFFFFFFF)).astype(float), len(fabric.nodes))
-        high = np.bincount(node, (value >> np.uint64(32)).astype(float), len(fabric.nodes))
-        return _mix(low.astype(np.uint64) + _mix(high.astype(np.uint64)))
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators")."""
-    with np.errstate(over="ignore"):
-        z = values + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+    return link_image(fabric, rank_image)
