@@ -232,6 +232,7 @@ def fastest(
                 f"no algorithm pipelines {collective.operation} here", "leave the chunks out"
             )
     history = history if history is not None else History()
+    earlier = dict(history.times)
     promises: list[tuple[Promise, Algorithm]] = []
     for entry in tries:
         if entry.costly:
@@ -276,19 +277,27 @@ def fastest(
     if best is None:
         raise AlgorithmError(f"no algorithm finishes {collective.operation} on {site.fabric.name}")
     if chunks is None and best.seconds > bound.seconds * NEAR_THE_BOUND:
-        best = _in_more_chunks(best, collective, site, options, history)
+        best = _in_more_chunks(best, collective, site, options, earlier.get(best.prepared.algorithm.name))
+        history.note(best, collective.bytes, best.seconds)
     history.winner = best.prepared.algorithm.name
     history.losers.discard(history.winner)
     return best
 
 
-def _in_more_chunks(best: Run, collective: Collective, site: Site, options: Options, history: History) -> Run:
+def _in_more_chunks(
+    best: Run,
+    collective: Collective,
+    site: Site,
+    options: Options,
+    known: tuple[float, float, int] | None,
+) -> Run:
     """The best run in more chunks, as long as they help: what wins may take more events than what is tried."""
     algorithm = best.prepared.algorithm
     if not algorithm.pipelines or algorithm.costly:
         return best
-    for chunks in history.chunk_counts(algorithm.name, collective.bytes):
-        if chunks <= best.prepared.chunks:
+    most = CHUNK_COUNTS[-1] if known is None or collective.bytes > known[0] else known[2]
+    for chunks in CHUNK_COUNTS:
+        if not best.prepared.chunks < chunks <= most:
             continue
         more = best.events * chunks // best.prepared.chunks
         if not MANY_EVENTS < more <= MANY_EVENTS_OF_THE_BEST or not may_cut(collective, chunks):
@@ -297,7 +306,6 @@ def _in_more_chunks(best: Run, collective: Collective, site: Site, options: Opti
         if run.seconds >= best.seconds:
             break
         gained, best = run.seconds < WORTH_MORE_CHUNKS * best.seconds, run
-        history.note(best, collective.bytes, best.seconds)
         if not gained:
             break
     return best

@@ -234,7 +234,7 @@ def timed(program: Program, options: Options, cutoff: float = np.inf) -> tuple[f
 
 def simulated(ready: Prepared, options: Options, cutoff: float = np.inf) -> Run:
     """Simulate what is prepared; its time is infinite when it passes the cutoff."""
-    if max(ready.latency, ready.busy) > cutoff:
+    if ready.busy > cutoff:
         return Run(ready, np.inf, 0)
     seconds, events = timed(ready.folded.program, options, cutoff)
     return Run(ready, seconds, events)

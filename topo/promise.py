@@ -26,6 +26,8 @@ COUNTED_IN_ALL = 16_384
 DRAWN = 512
 """Transfers drawn of any other batch."""
 SEED = 0
+MANY_LINKS = 500_000
+"""Links beyond which finding routes takes longer than it saves; the ports alone then make the promise."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def promise(schedule: Schedule, site: Site, routing: str = "auto") -> Promise:
         As in :class:`topo.prepared.Options`; nothing is known of the links of random routes.
     """
     ports = port_time(schedule, site)
-    exact, mean = (0.0, 0.0) if routing == "ecmp" else _busy(schedule, site, routing)
+    counted = routing != "ecmp" and site.fabric.links <= MANY_LINKS
+    exact, mean = _busy(schedule, site, routing) if counted else (0.0, 0.0)
     floor = max(ports, exact)
     hop = float(site.fabric.latency.min(initial=np.inf))
     return Promise(floor, max(floor, mean) + schedule.steps * hop, rows_of_program(schedule, site))
@@ -67,6 +70,8 @@ def promise(schedule: Schedule, site: Site, routing: str = "auto") -> Promise:
 def rows_of_program(schedule: Schedule, site: Site) -> int:
     """Transfers that are spelled out when a schedule is compiled."""
     spelled_out = sum(len(batch) * batch.copies for batch in schedule.batches)
+    # A tree has a way for each of its ends, though they share links.
+    spelled_out += sum(len(batch.fan[1]) // 8 for batch in schedule.batches if batch.fan is not None)
     if not site.whole or not compact(schedule, site.fabric):
         return spelled_out
     block = symmetric_block(site.fabric)

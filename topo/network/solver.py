@@ -33,6 +33,8 @@ EVENT_WORK = 300
 """Work of one event here, in hops of a re-solve divided by eight; a count, so that choices never depend on speed."""
 WORTH_LOOKING = 32
 """Repeats still to go from which it may pay to look for a recurrence in the compiled solver."""
+PENDING_PER_LOOK = 16
+"""Groups of arrivals under way that cost as much to show as one more look."""
 MOST_LOOKING = 20_000_000
 LOOK_ROWS = 2_000
 """Rows that may be compared in looking for recurrences there, and what a look costs beyond its rows."""
@@ -299,8 +301,9 @@ class FluidSolver:
             if finished:
                 return finished
             if word == kernel.WATCHED:
-                self._looks += 1
                 self._mirror(solver)
+                # To show what is under way costs as much as many rows.
+                self._looks += 1 + len(self._pending) // PENDING_PER_LOOK
                 self._skip(until)
                 if self._compiled is None:
                     return self.advance(until)
