@@ -94,12 +94,17 @@ def finding(records: list[Record]) -> Finding:
         systems = {record["system"] for record in records}
         sentences.append(
             f"By the higher price, {best['system']} has the most memory for money "
-            f"({best['memory_GB_per_kusd_low']:.3g} to {best['memory_GB_per_kusd_high']:.3g} GB for 1,000 USD) and "
-            f"{fast['system']} the most memory bandwidth ({fast['bandwidth_GBps_per_kusd_low']:.3g} to "
-            f"{fast['bandwidth_GBps_per_kusd_high']:.3g} GB/s); {len({r['system'] for r in priced})} of {len(systems)} "
-            f"systems have a known price."
+            f"({_interval(best, 'memory_GB_per_kusd')} GB for 1,000 USD) and {fast['system']} the most memory "
+            f"bandwidth ({_interval(fast, 'bandwidth_GBps_per_kusd')} GB/s); {len({r['system'] for r in priced})} of "
+            f"{len(systems)} systems have a known price."
         )
     return Finding("  ".join(sentences), evidence)
+
+
+def _interval(record: Record, name: str) -> str:
+    """From the highest to the lowest price, or what the only price known gives."""
+    low, high = record[f"{name}_low"], record[f"{name}_high"]
+    return f"{low:.3g}, from one known price," if low == high else f"{low:.3g} to {high:.3g}"
 
 
 EXPERIMENT = Experiment(

@@ -69,17 +69,17 @@ def finding(records: list[Record]) -> Finding:
             ]
             best = max(priced, key=lambda record: float(record["Mtokens_per_usd"]))
             level = [
-                record["system"]
+                record
                 for record in priced
                 if record is not best
                 and float(record["Mtokens_per_usd_high"]) >= float(best["Mtokens_per_usd_low"])
             ]
-            evidence.append(best)
+            evidence += [best, *level]
             sentences.append(
-                f"{model}, by {basis}: {best['system']} trains {best['Mtokens_per_usd_low']:.3g} to "
-                f"{best['Mtokens_per_usd_high']:.3g} million tokens for a dollar"
+                f"{model}, by {basis}, in the middle of the range of prices: {best['system']} trains most for a "
+                f"dollar, {_interval(best)}"
                 + (
-                    f"; prices do not tell {', '.join(level)} apart from it."
+                    f"; prices do not tell {', '.join(map(_named, level))} apart from it."
                     if level
                     else ", apart from all others."
                 )
@@ -93,6 +93,17 @@ def finding(records: list[Record]) -> Finding:
                 f"{len(powered)} systems with a known power."
             )
     return Finding("  ".join(sentences), evidence)
+
+
+def _interval(record: Record) -> str:
+    """Million tokens for a dollar, or what the only price known gives."""
+    low, high = float(record["Mtokens_per_usd_low"]), float(record["Mtokens_per_usd_high"])
+    words = f"{low:.3g} million tokens by the one price known" if low == high else ""
+    return words or f"{low:.3g} to {high:.3g} million tokens"
+
+
+def _named(record: Record) -> str:
+    return f"{record['system']} ({_interval(record)})"
 
 
 EXPERIMENT = Experiment(
@@ -117,11 +128,33 @@ EXPERIMENT = Experiment(
     measure=measure,
     finding=finding,
     charts=(
-        Chart("Tokens for a dollar, middle of the range", "system", "Mtokens_per_usd", ("model",), "bar"),
-        Chart("Tokens for a dollar, lowest", "system", "Mtokens_per_usd_low", ("model",), "bar"),
-        Chart("Tokens for a dollar, highest", "system", "Mtokens_per_usd_high", ("model",), "bar"),
-        Chart("Tokens for a joule", "system", "tokens_per_joule", ("model",), "bar"),
-        Chart("Dollars against joules", "tokens_per_joule", "Mtokens_per_usd", ("system",), "scatter"),
+        Chart(
+            "Tokens for a dollar, from the highest to the lowest price",
+            "system",
+            "Mtokens_per_usd",
+            ("model",),
+            "bar",
+            y_title="million tokens for a dollar",
+            low="Mtokens_per_usd_low",
+            high="Mtokens_per_usd_high",
+        ),
+        Chart(
+            "Tokens for a joule",
+            "system",
+            "tokens_per_joule",
+            ("model",),
+            "bar",
+            y_title="tokens for a joule",
+        ),
+        Chart(
+            "Dollars against joules",
+            "tokens_per_joule",
+            "Mtokens_per_usd",
+            ("system",),
+            "scatter",
+            x_title="tokens for a joule",
+            y_title="million tokens for a dollar, middle price",
+        ),
     ),
 )
 

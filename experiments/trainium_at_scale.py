@@ -13,14 +13,19 @@ Falsified if: Measured clusters of the same sizes rank otherwise by more than th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import topo
-from topo.experiment import Experiment, Finding, Parameter, Record, values_of, where
+from topo.experiment import Experiment, Finding, Parameter, Record, only, values_of, where
 from topo.report.chart import Chart
 from topo.training.quick import quick_step
+from topo.training.step import StepResult
 
 REFERENCE = "trn2-ultra"
+SLICE = (16, 16, 32)
+"""Of a TPU v5p: the largest slice of powers of two that its pod holds; beyond it, slices over their own network."""
 
 
 def measure(family: str, chips: int, equal: str, model: str) -> Mapping[str, Any]:
@@ -29,18 +34,27 @@ def measure(family: str, chips: int, equal: str, model: str) -> Mapping[str, Any
     domain = topo.load(family)
     count = max(1, round(budget / (_each(family, equal) * domain.accelerators)))
     system = topo.load(_of(family, count))
-    record = quick_step(model, system, degrees=(8,)).record()
+    record = _step(system.name, model).record()
     spent = _each(family, equal) * system.accelerators
     speed = record["tokens_per_s"] / spent * budget
     return {**record, "family": family, "spent": spent, "budget": budget, "tokens_per_s_per_budget": speed}
 
 
+@lru_cache(maxsize=16)
+def _step(system: str, model: str) -> StepResult:
+    """A system may be met again under another budget."""
+    return quick_step(model, topo.load(system), degrees=(8,))
+
+
 def _of(family: str, count: int) -> str:
-    """So many domains; of a torus the flattest shape with so many times its chips."""
+    """So many domains; of a torus the flattest shape with so many times its chips, slices of it beyond one pod."""
     name, colon, shape = family.partition(":")
     if not colon:
         return f"{family}*{count}" if count > 1 else family
     dims = [int(part) for part in shape.split("x")]
+    slices = round(count * prod(dims) / prod(SLICE))
+    if slices > 1:
+        return f"{name}:{'x'.join(map(str, SLICE))}*{slices}"
     factors = _factors(count)
     for factor in sorted(factors, reverse=True):
         dims[dims.index(min(dims))] *= factor
@@ -75,26 +89,30 @@ def _each(family: str, equal: str) -> float:
 
 
 def finding(records: list[Record]) -> Finding:
-    """At the largest budget of each kind, the others' speed over Trainium's."""
+    """At the smallest and the largest budget of each kind, the others' speed over Trainium's."""
     sentences, evidence = [], []
     for equal in values_of(records, "equal"):
-        here = where(records, equal=equal)
-        largest = max(
-            (r["chips"] for r in where(here, family=REFERENCE)), default=max(values_of(here, "chips"))
-        )
-        here = where(here, chips=largest)
-        base = next(record for record in here if record["family"] == REFERENCE)
-        evidence += here
-        said = [
-            f"{_speed(record) / _speed(base):.3g} by {record['family']} ({record['accelerators']} chips)"
-            for record in here
-            if record is not base
-        ]
-        if said:
-            sentences.append(
-                f"At equal {equal} ({base['accelerators']} Trainium2, MFU {base['mfu']:.1%}), speed over Trainium's: "
-                f"{', '.join(said)}."
-            )
+        of_kind = where(records, equal=equal)
+        others = [family for family in values_of(records, "family") if family != REFERENCE]
+        budgets = sorted(values_of(where(of_kind, family=REFERENCE), "chips"))
+        for chips in dict.fromkeys((budgets[0], budgets[-1])):
+            here = where(of_kind, chips=chips)
+            base = only(here, family=REFERENCE)
+            evidence += here
+            said = []
+            for family in others:
+                found = where(here, family=family)
+                said.append(
+                    f"{_speed(found[0]) / _speed(base):.3g} by {family} ({found[0]['accelerators']:,} chips, MFU "
+                    f"{found[0]['mfu']:.1%})"
+                    if found
+                    else f"no result from {family}"
+                )
+            if said:
+                sentences.append(
+                    f"At equal {equal} ({base['accelerators']:,} Trainium2, MFU {base['mfu']:.1%}), speed over "
+                    f"Trainium's: {', '.join(said)}."
+                )
     return Finding("  ".join(sentences), evidence)
 
 
@@ -106,7 +124,7 @@ EXPERIMENT = Experiment(
     doc=__doc__,
     parameters=(
         Parameter("family", (REFERENCE, "gb200-nvl72", "tpu-v5p:4x4x4"), "One domain of each."),
-        Parameter("chips", (64, 256), "Trainium2 chips that set the budget."),
+        Parameter("chips", (64, 1024, 16384, 400000), "Trainium2 chips that set the budget."),
         Parameter("equal", ("chips", "flops", "power"), "What is equal: chips, flops, power or money."),
         Parameter("model", ("llama3-70b",), "Models."),
     ),

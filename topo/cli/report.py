@@ -35,12 +35,26 @@ Examples:
     metavar="DIR",
     help="Draw the charts as SVG and PNG into this folder, and write no page.",
 )
+@click.option(
+    "--docs",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write an experiment's page of the documentation and its figures into this folder, and nothing else.",
+)
 @click.option("--title", metavar="TEXT", help="Another title.")
-def command(results: Path, output: Path | None, figures: Path | None, title: str | None) -> None:
+def command(
+    results: Path, output: Path | None, figures: Path | None, docs: Path | None, title: str | None
+) -> None:
     """Write the records in a results folder as one page: question, findings, charts, tables, fabrics, credit.
 
     The page needs no network and no other file.  Nothing is simulated.
     """
+    if docs is not None:
+        from topo.report.experiment_page import write_experiment_page
+
+        _read(results)
+        click.echo(f"In {docs}: {', '.join(path.name for path in write_experiment_page(results, docs))}")
+        return
     if figures is not None:
         from topo.report.chart_figure import write_chart_figures
 
@@ -56,12 +70,12 @@ def command(results: Path, output: Path | None, figures: Path | None, title: str
 def write_report(results: Path, path: Path, title: str | None = None) -> None:
     """Write the page of a results folder."""
     from topo.report.page import Page, render
+    from topo.report.page.credit import credit_of, systems_of
     from topo.sweep.files import disk_in_words, write_whole
     from topo.sweep.tables import columns
 
     records, about = _read(results)
-    systems = list(dict.fromkeys(str(r.get("input_on") or r.get("system")) for r in records if _names(r)))
-    sure, not_validated = _credit(systems)
+    credit = credit_of(records)
     page = Page(
         title=title or about.get("title") or results.name,
         question=about.get("question", ""),
@@ -70,17 +84,12 @@ def write_report(results: Path, path: Path, title: str | None = None) -> None:
         charts=_charts(records, about),
         findings=[text for text in about.get("finding", "").split("\n\n") if text],
         evidence=about.get("evidence", ()),
-        pictures=_pictures(systems),
+        pictures=_pictures(systems_of(records)),
         made=_made(records, about),
-        sure=sure,
-        not_validated=not_validated,
+        credit=credit,
     )
     with disk_in_words(path.parent, "the records are kept"):
         write_whole(path, render(page).encode())
-
-
-def _names(record: Mapping[str, Any]) -> bool:
-    return bool(record.get("input_on") or record.get("system"))
 
 
 def _read(results: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -137,32 +146,3 @@ def _made(records: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> lis
         if about.get(key):
             made.append((label, about[key].strip()))
     return made
-
-
-def _credit(systems: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Recorded errors of the systems in the report, and the systems that have none."""
-    import json
-    import re
-
-    try:
-        from topo.validation.recorded import RECORDED
-
-        recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
-    except (ImportError, OSError, ValueError):
-        recorded = {}
-    found: dict[str, dict[str, Any]] = {}
-    without = []
-    for system in systems:
-        base = re.split(r"[:*,(]", system)[0]
-        keys = [key for key in recorded if re.search(rf"(?<![\w-]){re.escape(base)}(?![\w-])", key)]
-        if not keys:
-            without.append(system)
-        for key in keys:
-            entry = recorded[key]
-            found[key] = {
-                "system": key,
-                "rows": entry["count"],
-                "median": entry["median"],
-                "worst": entry["worst"],
-            }
-    return list(found.values()), without

@@ -34,6 +34,8 @@ class Chart:
         What y is multiplied with, such as 1e-9 for GB/s.
     where : mapping
         Only records that have these values, such as ``{"operation": "all-reduce"}``.
+    low, high : str
+        Columns that hold the ends of y's interval, where a record has one.
     """
 
     title: str
@@ -47,6 +49,8 @@ class Chart:
     log_y: bool = False
     y_factor: float = 1.0
     where: Mapping[str, Any] = field(default_factory=dict)
+    low: str = ""
+    high: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -86,7 +90,7 @@ class Spread:
 
 def gathered(chart: Chart, records: Sequence[Record]) -> dict[str, list[Spread]]:
     """What a chart shows of records: for each series its places on the x axis, in order."""
-    found: dict[str, dict[Any, list[float]]] = {}
+    found: dict[str, dict[Any, list[tuple[float, float, float]]]] = {}
     for record in records:
         x, y = _value(record, chart.x), _value(record, chart.y)
         if x is None or isinstance(y, (str, bool)) or y is None:
@@ -94,15 +98,28 @@ def gathered(chart: Chart, records: Sequence[Record]) -> dict[str, list[Spread]]
         if any(_value(record, name) != value for name, value in chart.where.items()):
             continue
         label = ", ".join(str(_value(record, name)) for name in chart.series)
-        found.setdefault(label, {}).setdefault(x, []).append(float(y) * chart.y_factor)
+        found.setdefault(label, {}).setdefault(x, []).append(_interval(chart, record, float(y)))
     spreads = {}
     for label, places in found.items():
         numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in places)
         spreads[label] = [
-            Spread(x, median(places[x]), min(places[x]), max(places[x]), tuple(places[x]))
+            Spread(
+                x,
+                median(middle for _, middle, _ in places[x]),
+                min(low for low, _, _ in places[x]),
+                max(high for _, _, high in places[x]),
+                tuple(middle for _, middle, _ in places[x]),
+            )
             for x in (sorted(places) if numbers else places)
         ]
     return spreads
+
+
+def _interval(chart: Chart, record: Record, y: float) -> tuple[float, float, float]:
+    """Low end, middle and high end, as they are drawn."""
+    ends = [_value(record, name) if name else None for name in (chart.low, chart.high)]
+    low, high = (float(end) if isinstance(end, (int, float)) else y for end in ends)
+    return low * chart.y_factor, y * chart.y_factor, high * chart.y_factor
 
 
 def _value(record: Record, name: str) -> Any:

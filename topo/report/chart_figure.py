@@ -11,11 +11,21 @@ from topo.report.chart import Chart, Record, Spread, gathered
 from topo.report.figures import plain_numbers, size_axis
 from topo.report.style import look, save, styled
 
-_MOST_SERIES = 12
+_MOST_SERIES = 16
+_MOST_TICKS = 8
+"""Places on a logarithmic axis that are each labelled with their own value."""
 _SIZE = (6.4, 4.0)
+_BESIDE = 1.5
+"""Inches for a legend, which stands beside the axes so that it never covers data."""
 
 
-def write_chart_figures(charts: Sequence[Chart], records: Sequence[Record], folder: Path) -> list[Path]:
+def write_chart_figures(
+    charts: Sequence[Chart],
+    records: Sequence[Record],
+    folder: Path,
+    prefix: str = "",
+    suffixes: Sequence[str] = (".svg", ".png"),
+) -> list[Path]:
     """Draw charts into a folder, each as SVG and PNG; those without data are left out.
 
     Returns
@@ -30,10 +40,12 @@ def write_chart_figures(charts: Sequence[Chart], records: Sequence[Record], fold
             continue
         name = re.sub(r"[^a-z0-9]+", "-", chart.title.lower()).strip("-")[:60] or "chart"
         with styled() as pyplot:
-            figure, axis = pyplot.subplots(figsize=_SIZE)
+            figure, axis = pyplot.subplots(
+                figsize=(_SIZE[0] + (_BESIDE if len(series) > 1 and chart.kind != "heat" else 0), _SIZE[1])
+            )
             _draw(figure, axis, chart, series)
             folder.mkdir(parents=True, exist_ok=True)
-            written += [save(figure, folder / f"{number}-{name}{suffix}") for suffix in (".svg", ".png")]
+            written += [save(figure, folder / f"{prefix}{number}-{name}{suffix}") for suffix in suffixes]
     return written
 
 
@@ -58,10 +70,13 @@ def _draw(figure: Any, axis: Any, chart: Chart, series: dict[str, list[Spread]])
         axis.set_xticks(range(len(categories)), [str(x) for x in categories], rotation=30, ha="right")
     elif chart.x in ("bytes", "size") or chart.x.endswith("_bytes"):
         size_axis(axis, sorted(categories))
+    elif chart.log_x and len(categories) <= _MOST_TICKS:
+        axis.set_xticks(sorted(categories), [f"{x:,.10g}" for x in sorted(categories)])
+        axis.xaxis.minorticks_off()
     if chart.log_y:
         plain_numbers(axis)
     if len(shown) > 1:
-        axis.legend()
+        figure.legend(loc="outside right upper")
 
 
 def _series(

@@ -31,7 +31,7 @@ def test_a_page_from_stored_records(topo: Callable[..., Any], results: Path, tmp
     text = path.read_text(encoding="utf-8")
     assert "Is &lt;a&gt; better?" in text
     assert "Picture of the fabric ring:8" in text
-    assert "No measurement is recorded for: ring:8" in text
+    assert "Nothing comparable was measured on: ring:8" in text
     assert len(text) < 10e6
     assert topo("report", results, "--title", "Mine").code == 0
     assert "<h1>Mine</h1>" in (results / "report.html").read_text(encoding="utf-8")

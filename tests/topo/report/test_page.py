@@ -20,6 +20,7 @@ pytest.importorskip("jinja2", reason="the extra 'report' is not installed")
 
 from topo.report.page import Page, render
 from topo.report.page.columns import packed, script_safe
+from topo.report.page.credit import credit_of
 from topo.sweep.tables import columns
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -75,14 +76,13 @@ def page_of(found: list[dict[str, Any]], **more: Any) -> Page:
         evidence=[record["point"] for record in found[:3]],
         pictures=[("ring:8", '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>')],
         made=[("Method", "Simulated."), ("Spec", "run:\n  on: ring:8")],
-        sure=[{"system": "dgx", "rows": 3, "median": 0.04, "worst": 0.2}],
-        not_validated=["ring:8"],
+        credit=credit_of(found),
     )
 
 
 def test_what_a_page_says() -> None:
-    text = render(page_of(records(12)))
-    for words in ("The ring won.", "Which?", "4.0 %", "No measurement is recorded for: ring:8", "Simulated."):
+    text = render(page_of(records(12, ("ring:8", "mi300x"))))
+    for words in ("The ring won.", "Which?", "6.4 %", "Nothing comparable was measured on: ring:8", "Simulated."):
         assert words in text
     outside = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r'(?:src|href)="(?:https?:)?//', outside), "nothing is fetched"

@@ -35,7 +35,11 @@ function gathered(chart, rows, value) {
     if (!found.has(label)) found.set(label, new Map());
     const places = found.get(label);
     if (!places.has(x)) places.set(x, []);
-    places.get(x).push(y * chart.y_factor);
+    const ys = places.get(x);
+    const end = name => name && typeof value(name, row) === "number" ? value(name, row) : y;
+    ys.push(y * chart.y_factor);
+    ys.low = Math.min(ys.low ?? Infinity, end(chart.low) * chart.y_factor);
+    ys.high = Math.max(ys.high ?? -Infinity, end(chart.high) * chart.y_factor);
   }
   return [...found].map(([label, places]) => {
     const list = [...places];
@@ -61,11 +65,11 @@ function trace(chart, label, places, number) {
   made.x = xs;
   made.y = places.map(([, ys]) => middle(ys));
   Object.assign(made, chart.kind === "bar" ? {type: "bar"} : {type: "scatter", mode: "lines+markers"});
-  if (places.some(([, ys]) => Math.max(...ys) !== Math.min(...ys))) {
+  if (places.some(([, ys]) => ys.high !== ys.low)) {
     made.error_y = {
       type: "data", symmetric: false, thickness: 1, width: 3,
-      array: places.map(([, ys], at) => Math.max(...ys) - made.y[at]),
-      arrayminus: places.map(([, ys], at) => made.y[at] - Math.min(...ys)),
+      array: places.map(([, ys], at) => ys.high - made.y[at]),
+      arrayminus: places.map(([, ys], at) => made.y[at] - ys.low),
     };
     made.text = places.map(([, ys]) => ys.length > 1 ? `median of ${ys.length}` : "");
   }

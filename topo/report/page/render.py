@@ -11,6 +11,7 @@ from typing import Any
 from topo.errors import ReportError
 from topo.report.chart import Chart
 from topo.report.page.columns import filters, foremost, packed, script_safe
+from topo.report.page.credit import Credit
 
 HERE = Path(__file__).parent
 
@@ -34,10 +35,8 @@ class Page:
         Fabrics: name and SVG.
     made : sequence of (str, str)
         How the report was made: labels and what they say.
-    sure : sequence of mapping
-        ``system``, ``rows``, ``median``, ``worst``: errors against measurements.
-    not_validated : sequence of str
-        Systems of which no measurement is recorded.
+    credit : Credit
+        Errors of the systems against measurements.
     """
 
     title: str
@@ -49,8 +48,7 @@ class Page:
     evidence: Sequence[str] = ()
     pictures: Sequence[tuple[str, str]] = ()
     made: Sequence[tuple[str, str]] = ()
-    sure: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
-    not_validated: Sequence[str] = ()
+    credit: Credit = field(default_factory=Credit)
 
 
 def render(page: Page) -> str:
