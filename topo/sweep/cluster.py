@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import shutil
@@ -107,6 +108,13 @@ class Cluster:
         options = {
             name: int(text) if text.isdecimal() else text for name, text in (DEFAULTS | self.options).items()
         }
+        known = _parameters(made) | _parameters(made.job_cls)
+        for name in options:
+            if name not in known:
+                raise SweepError(
+                    f"{self.kind} does not take these options: {name!r} is unknown",
+                    nearest(name, sorted(known)) or "write --cluster-option queue=gpu",
+                )
         try:
             return made(**options)
         except (TypeError, ValueError) as problem:
@@ -119,6 +127,14 @@ class Cluster:
         with _quiet(), self.open() as cluster:
             cluster.scale(jobs=self.workers)
             yield from Scheduler(cluster.scheduler_address).run(call, points)
+
+
+def _parameters(made: type) -> set[str]:
+    """What a class and those that it comes from take; a class half made for a wrong one would warn when it goes."""
+    inits = (
+        vars(part)["__init__"] for part in made.__mro__ if "__init__" in vars(part) and part is not object
+    )
+    return {name for init in inits for name in inspect.signature(init).parameters} - {"self"}
 
 
 @contextmanager
