@@ -1,51 +1,73 @@
 """Writes docs/training-comparison.md: one training step of three models on six machines, each under its best plan.
 
-Every search is stored in results/training-table as soon as it is done, so an interrupted run goes on where it was.
+Every search is stored in results/training-table as soon as it is done, so an interrupted run goes on where it was;
+``--stored`` writes the page from what is there and says what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import topo
 from topo.errors import TopoError
-from topo.report.plans import WORDS
+from topo.report.step import WORDS as PARTS
+from topo.system import System
+from topo.training.mapping import mapped_step
+from topo.training.model import Model
+from topo.training.named_models import load_model
 from topo.training.plan import Plan
+from topo.training.rates import chip_rates
 from topo.training.search import search
 from topo.training.space import Space
+from topo.training.step import LIFETIME_YEARS, YEAR
 
 HERE = Path(__file__).parent
 STORE = HERE.parent / "results" / "training-table"
 MODELS = {"llama3-70b": 8192, "mixtral-8x7b": 4096, "gpt3-175b": 2048}
 """Models and the tokens of their sequences."""
 TOKENS = 2**21
-EQUAL_FLOPS = ("gb200-nvl72", "dgx-h100*24", "tpu-v5p:4x8x12", "trn2-ultra*4", "wse3*11", "dojo*3")
-"""About 180 PFLOP/s of dense bf16 each."""
-EQUAL_MONEY = ("gb200-nvl72", "dgx-h100*8", "tpu-v5p:4x4x4", "trn2-ultra*2", "wse3*5", "dojo*14")
-"""About 300 USD an hour each (270 to 360): the rent, or where none is published the price over four years."""
+SECTIONS = {
+    "flops": ("gb200-nvl72", "dgx-h100*24", "tpu-v5p:4x8x12", "trn2-ultra*4", "wse3*11", "dojo*3"),
+    "price": ("gb200-nvl72", "dgx-h100*9", "tpu-v5p", "trn2-ultra*10", "wse3", "dojo*3"),
+}
+"""Systems of each comparison: equal peak FLOP/s, about 180 PFLOP/s of dense bf16; equal money, about 2.6
+million USD."""
 SPACE = {"micro_batches": (1, 2, 4), "virtual_stages": (2, 4), "schedules": ("1f1b", "interleaved")}
-LIMIT = 48
-"""Simulations of one search."""
+SHORT = {"wave": 2, "relaid": 1, "finalists": 1}
+PLANS = 8
+"""Plans that a search simulates at most before those with full contention."""
+STREAMS = ("wse3",)
+"""Systems whose network carries weights down and adds gradients on the way up."""
+WORDS = PARTS | {"weights": "waiting for weights"}
+TALK = ("tp", "cp", "ep", "dp", "pp", "weights")
 
 
-def stored(model: str, name: str, jobs: int | None) -> dict[str, Any]:
-    """The search of one model on one system, from the store or done now."""
-    path = STORE / f"{model}-{''.join(c if c.isalnum() else '_' for c in name)}.json"
+# Simulations --------------------------------------------------------------------------------------------
+
+
+def path_of(model: str, name: str) -> Path:
+    """Where a search is stored."""
+    return STORE / f"{model}-{''.join(c if c.isalnum() else '_' for c in name)}.json"
+
+
+def stored(model: str, name: str, plans: int, jobs: int | None, simulate: bool) -> dict[str, Any]:
+    """One model on one system, from the store or done now."""
+    path = path_of(model, name)
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
-    seq = MODELS[model]
     system = topo.load(name)
-    record: dict[str, Any] = {"model": model, "system": name, "accelerators": system.accelerators}
-    record["peak"] = system.chip.flops("bf16") * system.accelerators if system.chip else 0.0
+    peak = system.chip.flops("bf16") * system.accelerators if system.chip else 0.0
+    record: dict[str, Any] = {"system": name, "accelerators": system.accelerators, "peak": peak}
+    record["price"] = system.price_usd
+    if not simulate:
+        return record | {"refused": "not simulated yet"}
     try:
-        space = Space(TOKENS // seq, tolerance=0.15, **SPACE)
-        result = search(model, system, base=Plan(seq=seq), space=space, jobs=jobs, limit=LIMIT)
-        record |= {"best": result.best.result.record(), "considered": result.considered}
-        record |= {"simulated": result.simulated, "complete": result.complete}
+        record |= row(load_model(model), system, MODELS[model], plans, jobs)
     except TopoError as error:
         record["refused"] = error.message
     STORE.mkdir(parents=True, exist_ok=True)
@@ -53,80 +75,259 @@ def stored(model: str, name: str, jobs: int | None) -> dict[str, Any]:
     return record
 
 
-def table(records: list[dict[str, Any]]) -> list[str]:
-    """The systems of one comparison, the fastest first, and why it is."""
-    able = sorted((r for r in records if "best" in r), key=lambda r: -r["best"]["tokens_per_s"])
+def row(model: Model, system: System, seq: int, plans: int, jobs: int | None) -> dict[str, Any]:
+    """The best step that the system can do."""
+    base = Plan(seq=seq)
+    each = base.parameter_bytes + base.gradient_bytes + base.optimizer_bytes
+    states = model.parameters * each
+    have = system.chip.memory_bytes * system.accelerators if system.chip else 0.0
+    if states <= have:
+        return searched(model, system, seq, plans, jobs)
+    why = f"no plan can fit: weights, gradients and optimizer states are {states / 1e9:,.0f} GB, its memory "
+    why += f"{have / 1e9:,.0f} GB"
+    if system.name.split("*")[0] in STREAMS:
+        return streamed(model, system, seq) | {"note": why + ", so weights are streamed"}
+    return laid_out(model, system, seq, why)
+
+
+def searched(model: Model, system: System, seq: int, plans: int, jobs: int | None) -> dict[str, Any]:
+    """The best plan that a search finds."""
+    space = Space(TOKENS // seq, tolerance=0.15, **SPACE)
+    base = Plan(seq=seq)
+    found = search(model, system, base=base, space=space, jobs=jobs, limit=plans, **SHORT)
+    best = found.best.result.record()
+    return {
+        "plan": best["plan"],
+        "placement": best["placement"],
+        "tokens_per_s": best["tokens_per_s"],
+        "mfu": best["mfu"],
+        "hardware_flops": best["hardware_flops"],
+        "model_flops": best["model_flops"],
+        "step_s": best["step_s"],
+        "split": {part: best[f"{part}_s"] for part in PARTS},
+        "busiest": best["bottleneck"],
+        "considered": found.considered,
+        "simulated": found.simulated,
+        "complete": found.complete,
+    }
+
+
+def streamed(model: Model, system: System, seq: int) -> dict[str, Any]:
+    """A step whose weights are streamed to the machines."""
+    machines = system.fabric.domains
+    batch = machines * max(round(TOKENS / seq / machines), 1)
+    best = mapped_step(model, system, "streaming", {"seq": seq, "global_batch": batch})
+    assert system.chip is not None
+    peak = system.chip.flops("bf16") * system.accelerators
+    speed = peak * (chip_rates(system.chip).share or {}).get("bf16", 1.0)
+    passes = f"{best['passes']} passes" if best["passes"] > 1 else "one pass"
+    bytes_moved = {"weights": best["down_s"], "gradients": best["up_s"]}
+    worst = max(bytes_moved, key=bytes_moved.__getitem__)
+    return {
+        "plan": f"weights streamed in {passes}, recompute {best['recompute']}, {batch // machines} sequences of {seq} "
+        f"a machine, bf16",
+        "tokens_per_s": best["tokens_per_s"],
+        "mfu": best["mfu"],
+        "hardware_flops": best["compute_s"] * speed,
+        "model_flops": best["mfu"] * best["step_s"] * peak,
+        "step_s": best["step_s"],
+        "split": {"compute": best["compute_s"], "weights": best["step_s"] - best["compute_s"]},
+        "busiest": f"the way of {worst} {'into' if worst == 'weights' else 'out of'} each machine, "
+        f"{bytes_moved[worst] / best['step_s']:.1%} busy",
+        "complete": True,
+    }
+
+
+def laid_out(model: Model, system: System, seq: int, why: str) -> dict[str, Any]:
+    """A step of a machine on which every layer has a region, if its memory holds the model."""
+    refused = ""
+    for policy in ("none", "full"):
+        given = {"seq": seq, "global_batch": TOKENS // seq, "recompute": policy}
+        try:
+            best = mapped_step(model, system, "dataflow", given)
+        except TopoError as error:
+            refused = error.message
+            continue
+        fill = best["fill_s"]
+        return {
+            "plan": f"a region for every layer, recompute {policy}, {TOKENS // seq} sequences of {seq}, bf16",
+            "tokens_per_s": best["tokens_per_s"],
+            "mfu": best["mfu"],
+            "hardware_flops": model.step_flops(seq, TOKENS),
+            "model_flops": model.step_flops(seq, TOKENS),
+            "step_s": best["step_s"],
+            "split": {"compute": best["step_s"] - fill, "bubble": fill},
+            "busiest": "not known for this mapping",
+            "complete": True,
+        }
+    return {"refused": f"{why}; nor does a region for every layer fit: {refused} under full recomputation"}
+
+
+# The page -----------------------------------------------------------------------------------------------
+
+
+def dollars(record: dict[str, Any]) -> float:
+    """USD for 10^12 tokens: the price spread over its lifetime."""
+    return float(record["price"]) / (LIFETIME_YEARS * YEAR) / float(record["tokens_per_s"]) * 1e12
+
+
+def table(records: list[dict[str, Any]], money: bool) -> list[str]:
+    """The systems of one comparison, the best first, and why it is."""
+    able = [r for r in records if "split" in r and (r["price"] or not money)]
+    able.sort(key=lambda r: dollars(r) if money else -r["tokens_per_s"])
+    last = " million USD | USD per 10^12 tokens |" if money else ""
     lines = [
-        "| system | chips | peak PFLOP/s | tokens/s | MFU | computation | exposed communication | bubble | rest "
-        "| USD per 10^12 tokens | plan |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| system | chips | peak PFLOP/s | tokens/s | MFU | kernels' share of peak | computation "
+        f"| exposed communication | bubble | rest |{last}",
+        "|---|" + "--:|" * (11 if money else 9),
     ]
     for r in able:
-        best = r["best"]
-        share = {part: best[f"{part}_s"] / best["step_s"] for part in WORDS}
-        talk = sum(share[axis] for axis in ("tp", "cp", "ep", "dp", "pp"))
-        worst = max(("tp", "cp", "ep", "dp", "pp"), key=share.__getitem__)
-        money = best["cost_per_trillion_tokens_usd"]
+        share = {part: r["split"].get(part, 0.0) / r["step_s"] for part in WORDS}
+        talk = sum(share[axis] for axis in TALK)
+        worst = max(TALK, key=share.__getitem__)
+        end = f" {r['price'] / 1e6:.2f} | {dollars(r):,.0f} |" if money else ""
         lines.append(
-            f"| {r['system']} | {r['accelerators']} | {r['peak'] / 1e15:.0f} | {best['tokens_per_s']:,.0f} "
-            f"| {best['mfu']:.1%} | {share['compute']:.1%} | {talk:.1%}{f' (most {worst})' if talk > 0.001 else ''} "
-            f"| {share['bubble']:.1%} | {share['optimizer'] + share['input']:.1%} "
-            f"| {f'{money:,.0f}' if money else '-'} | {best['plan']}{'' if r['complete'] else ' (*)'} |"
+            f"| {r['system']} | {r['accelerators']} | {r['peak'] / 1e15:.0f} | {r['tokens_per_s']:,.0f} "
+            f"| {r['mfu']:.1%} | {factors(r)['kernels']:.1%} | {share['compute']:.1%} "
+            f"| {talk:.1%}{f' (most {worst})' if talk > 0.001 else ''} "
+            f"| {share['bubble']:.1%} | {share['optimizer'] + share['input']:.1%} |{end}"
         )
-    lines += ["", *(f"{r['system']}: {r['refused']}." for r in records if "refused" in r), ""]
-    return [*lines, *reasons(able), ""]
+    lines += ["", *reasons(able, money), "", "Plans, and what binds:", ""]
+    lines += [f"- {r['system']}: {detail(r)}" for r in able]
+    lines += [f"- {r['system']} is missing: {absent(r, money)}." for r in records if r not in able]
+    return [*lines, ""]
 
 
-def reasons(able: list[dict[str, Any]]) -> list[str]:
+def absent(record: dict[str, Any], money: bool) -> str:
+    """Why a system has no row."""
+    if money and not record["price"]:
+        return "no price is known, only a rent"
+    return str(record["refused"])
+
+
+def detail(record: dict[str, Any]) -> str:
+    """Plan and limits of a system in words."""
+    parts = [record["plan"] + (f", placement `{record['placement']}`" if "placement" in record else "")]
+    largest = max(record["split"], key=record["split"].__getitem__)
+    if largest == "compute":
+        parts.append(f"computation binds, with kernels at {factors(record)['kernels']:.0%} of the peak")
+    else:
+        parts.append(f"{WORDS[largest]} binds")
+    parts.append(f"busiest link: {record['busiest']}")
+    if not record["complete"]:
+        parts.append(
+            f"{record['simulated']} of {record['considered']:,} plans simulated, a better one may exist"
+        )
+    if "note" in record:
+        parts.append(record["note"])
+    return "; ".join(parts) + "."
+
+
+def factors(record: dict[str, Any]) -> dict[str, float]:
+    """What MFU is the product of."""
+    compute = record["split"]["compute"]
+    return {
+        "kernels": record["hardware_flops"] / (compute * record["peak"]),
+        "busy": compute / record["step_s"],
+        "useful": record["model_flops"] / record["hardware_flops"],
+    }
+
+
+def reasons(able: list[dict[str, Any]], money: bool) -> list[str]:
     """Why the first is before the second, in words."""
     if len(able) < 2:
         return []
     first, second = able[0], able[1]
-    a, b = first["best"], second["best"]
-    sentences = [f"**{first['system']}** wins with {a['tokens_per_s'] / b['tokens_per_s']:.2f} times the tokens/s of "
-                 f"{second['system']}."]  # fmt: skip
-    peak = first["peak"] / second["peak"]
-    if abs(peak - 1) > 0.05:
-        sentences.append(f"It has {peak:.2f} times the peak FLOP/s, and reaches {a['mfu']:.1%} of it against "
-                         f"{b['mfu']:.1%}.")  # fmt: skip
+    a, b = factors(first), factors(second)
+    if money:
+        ratio, what = dollars(second) / dollars(first), "tokens for a dollar"
+        a["peak"], b["peak"] = first["peak"] / first["price"], second["peak"] / second["price"]
+        words = f"its dollar buys {a['peak'] / b['peak']:.2f} times the peak FLOP/s"
     else:
-        sentences.append(f"At the same peak FLOP/s it reaches {a['mfu']:.1%} of it against {b['mfu']:.1%}.")
-    gaps = {part: b[f"{part}_s"] / b["tokens"] - a[f"{part}_s"] / a["tokens"] for part in WORDS}
-    total = sum(gaps.values())
-    if total > 0:
-        part = max(gaps, key=gaps.__getitem__)
-        sentences.append(f"{gaps[part] / total:.0%} of the time that it saves for a token is {WORDS[part]}.")
-        part = min(gaps, key=gaps.__getitem__)
-        if gaps[part] < -0.05 * total:
-            sentences.append(f"It loses on {WORDS[part]}, by {-gaps[part] / total:.0%} of that.")
-    sentences.append(f"Its busiest link: {a['bottleneck']}; of the second: {b['bottleneck']}.")
-    return [" ".join(sentences)]
+        ratio, what = first["tokens_per_s"] / second["tokens_per_s"], "tokens/s"
+        a["peak"], b["peak"] = first["peak"], second["peak"]
+        words = f"it has {a['peak'] / b['peak']:.2f} times the peak FLOP/s"
+    said = {
+        "peak": words,
+        "kernels": f"its kernels reach {a['kernels']:.1%} of the peak against {b['kernels']:.1%}",
+        "busy": f"it computes {a['busy']:.1%} of the step against {b['busy']:.1%}",
+        "useful": f"{a['useful']:.1%} of what it computes is the model's against {b['useful']:.1%} (the "
+        "rest is computed again)",
+    }
+    gain = {key: math.log(a[key] / b[key]) for key in said}
+    helps = sorted((key for key in said if gain[key] > 0.005), key=lambda key: -gain[key])
+    hurts = sorted((key for key in said if gain[key] < -0.005), key=lambda key: gain[key])
+    text = f"**{first['system']}** wins with {ratio:.2f} times the {what} of {second['system']}"
+    text += f": {'; '.join(said[key] for key in helps)}." if helps else "; nothing sets them far apart."
+    if hurts:
+        text += f" Against it: {'; '.join(said[key] for key in hurts)}."
+    lost = {part: second["split"].get(part, 0.0) / second["step_s"] for part in WORDS if part != "compute"}
+    worst = max(lost, key=lost.__getitem__)
+    if "busy" in helps and lost[worst] > 0.01:
+        text += f" What {second['system']} loses most to is {WORDS[worst]}, {lost[worst]:.1%} of its step."
+    return [text]
 
 
-def page(jobs: int | None) -> str:
+INTRODUCTION = f"""# Training steps compared
+
+Each machine runs each model under the best plan that a search finds for it, with the system's own communication
+library and full contention on its links. About {TOKENS / 2**20:.0f} Mi tokens a step (the batch of a plan may differ by
+15 %; systems are compared by tokens/s), 16-bit precision, no overlap of tensor parallel collectives. Searches are
+short: micro-batches of 1, 2 and 4, schedules 1F1B and interleaved, ZeRO 1 to 3, and a limit on the plans simulated; a
+system whose search stopped at the limit says so.
+
+Where weights, gradients and optimizer states exceed the memory of the whole machine, no plan exists. Then wse3 streams
+its weights, which stay outside the wafers; dojo is tried with a region of its mesh for every layer; what still does not
+fit is listed with the reason. A chip of wse3 is a reticle field, 84 on a wafer; a chip of dojo is a die.
+
+MFU is the product of three shares: of the peak that the kernels reach, of the step that is computation, and of the
+computed FLOPs that are the model's and not computed a second time.
+
+Written by `make training-table`.
+"""
+TITLES = {
+    "flops": "## Equal peak FLOP/s\n\nAbout 180 PFLOP/s of dense bf16 each; the fastest first.\n",
+    "price": f"""## Equal money
+
+One basis for all: the middle of the system's price range, about 2.6 million USD each, spread over
+{LIFETIME_YEARS:g} years; power and people are not in it. The most tokens for a dollar first, so that what is left of
+the differences in price does not count.
+
+Prices do not mean the same thing everywhere: that of trn2-ultra is of its chips alone, without servers and network;
+that of dojo is an estimate from a plan, as none was ever sold; that of gb200-nvl72 is the rack alone;
+dgx-h100 is the servers with their network cards, without switches. So this part shows orders of magnitude.
+""",
+}
+
+
+def page(models: list[str], plans: int, jobs: int | None, simulate: bool) -> str:
     """The whole page."""
-    lines = [
-        "# Training steps compared",
-        "",
-        "Each machine runs each model under the best plan that `topo search` finds for it, with the system's own "
-        f"communication library and full contention; about {TOKENS / 2**20:.0f} Mi tokens a step (the batch of a plan "
-        "may differ by 15 %, and systems are compared by tokens/s), 16-bit precision, no overlap of tensor parallel "
-        f"collectives.  A search simulates at most {LIMIT} plans; one marked (*) stopped there.  Written by "
-        "`make training-table`.",
-        "",
-    ]
-    for title, systems in (("Equal peak FLOP/s", EQUAL_FLOPS), ("Equal money", EQUAL_MONEY)):
-        lines += [f"## {title}", ""]
-        for model in MODELS:
-            lines += [f"### {model}", "", *table([stored(model, name, jobs) for name in systems])]
-    return "\n".join(lines)
+    lines = [INTRODUCTION]
+    missing: list[str] = []
+    for key, systems in SECTIONS.items():
+        lines.append(TITLES[key])
+        for model in models:
+            records = []
+            for name in systems:
+                record = stored(model, name, plans, jobs, simulate)
+                records.append(record)
+                if record.get("refused") == "not simulated yet" and (key != "price" or record["price"]):
+                    missing.append(f"{model} on {name}")
+            lines += [f"### {model}", "", *table(records, key == "price")]
+    if missing:
+        lines.insert(1, f"**Not complete:** not simulated yet are {', '.join(missing)}.\n")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, help="processes")
-    text = page(parser.parse_args().jobs)
+    parser.add_argument("--plans", type=int, default=PLANS, help="plans that a search simulates at most")
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--stored", action="store_true", help="simulate nothing, write what is there")
+    asked = parser.parse_args()
+    text = page(asked.models, asked.plans, asked.jobs, not asked.stored)
     (HERE / "training-comparison.md").write_text(text, encoding="utf-8")
 
 

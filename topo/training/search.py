@@ -168,6 +168,9 @@ def search(
     ccl: str | None = None,
     jobs: int | None = None,
     limit: int = 1000,
+    wave: int = WAVE,
+    relaid: int = RELAID,
+    finalists: int = FINALISTS,
     progress: Callable[[Iterable[int], int], Iterable[int]] | None = None,
 ) -> SearchResult:
     """Search the best plan.
@@ -186,6 +189,12 @@ def search(
         Processes; as many as processors by default.  The result does not depend on it.
     limit : int
         Simulations after which the search stops, incomplete.
+    wave : int
+        Plans simulated between two looks at the best time; 1 simulates the fewest, one after the other.
+    relaid : int
+        Plans that are laid out in all other ways.
+    finalists : int
+        Plans that run with full contention at a time; 1 runs the fewest, one after the other.
     progress : callable, optional
         Wraps the waves, as tqdm does.
 
@@ -208,15 +217,15 @@ def search(
     ready = sorted((c for family in listed for c in scout.candidates(family)), key=lambda c: c.order)
     if not ready:
         raise SearchError(*scout.complaint(considered))
-    hunt = _Hunt(Job(model, system, ccl), limit)
+    hunt = _Hunt(Job(model, system, ccl), limit, wave)
     with workers(jobs, hunt.job) as run:
         try:
             hunt.all(run, ready, progress)
-            for found in hunt.ranked()[:RELAID]:
+            for found in hunt.ranked()[:relaid]:
                 others = [scout.candidate(found.plan, way) for way in other_ways(found, system.fabric)]
                 hunt.fitting += len(others)
                 hunt.all(run, sorted(others, key=lambda c: c.order), None)
-            finals = hunt.contend(run)
+            finals = hunt.contend(run, finalists)
         except KeyboardInterrupt:
             hunt.complete = False
             finals = []
@@ -354,8 +363,8 @@ Runner = Callable[[Sequence[tuple[Plan, str, str]]], list["StepResult | str"]]
 class _Hunt:
     """Simulations of a search and what came of them."""
 
-    def __init__(self, job: Job, limit: int) -> None:
-        self.job, self.limit = job, limit
+    def __init__(self, job: Job, limit: int, wave: int = WAVE) -> None:
+        self.job, self.limit, self.wave = job, limit, wave
         self.found: list[Found] = []
         self.refused: dict[str, int] = {}
         self.simulated = self.fitting = 0
@@ -372,12 +381,11 @@ class _Hunt:
         progress: Callable[[Iterable[int], int], Iterable[int]] | None,
     ) -> None:
         """Simulate candidates in the order of their floors, until none left can win."""
-        waves: Iterable[int] = range(0, len(ready), WAVE)
-        if progress is not None:
-            waves = progress(waves, len(range(0, len(ready), WAVE)))
+        every = range(0, len(ready), self.wave)
+        waves: Iterable[int] = every if progress is None else progress(every, len(every))
         for start in waves:
             best = min((found.order[0] for found in self.found), default=float("inf"))
-            wave = [c for c in ready[start : start + WAVE] if c.order[0] < best]
+            wave = [c for c in ready[start : start + self.wave] if c.order[0] < best]
             if not wave:
                 break
             if self.simulated + len(wave) > self.limit:
@@ -396,13 +404,13 @@ class _Hunt:
                     )
                 self.found.append(Found(candidate.plan, result))
 
-    def contend(self, run: Runner) -> list[Found]:
+    def contend(self, run: Runner, together: int = FINALISTS) -> list[Found]:
         """The best again with full contention, until the best of these beats all others even if isolated."""
         finals: list[Found] = []
         ranked = self.ranked()
-        for start in range(0, min(len(ranked), MOST_FINALISTS), FINALISTS):
+        for start in range(0, min(len(ranked), MOST_FINALISTS), together):
             best = min((found.order[0] for found in finals), default=float("inf"))
-            wave = [found for found in ranked[start : start + FINALISTS] if found.order[0] < best]
+            wave = [found for found in ranked[start : start + together] if found.order[0] < best]
             if not wave:
                 break
             results = run([(f.plan, f.result.placement, "full") for f in wave])
