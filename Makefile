@@ -64,11 +64,12 @@ sweep: $(REPORTING) ## Sweep an experiment: EXP=two_sites GRID="distance=10km,10
 	@$(BIN)/topo report "results/$(EXP)"
 
 .PHONY: experiments
-experiments: $(EXPERIMENTS:%=results/%/report.html) ## Run every experiment that changed since its report was written
+experiments: $(EXPERIMENTS:%=results/%/report.html) ## Run every experiment that changed; its report and its page in docs/
 
 results/%/report.html: experiments/%.py $(REPORTING)
 	@$(BIN)/topo experiment $* --results results/$* $(if $(JOBS),--jobs $(JOBS))
 	@$(BIN)/topo report results/$*
+	@$(BIN)/topo report results/$* --docs docs/experiments
 
 .PHONY: report
 report: $(REPORTING) ## Write the reports of all stored results, or of one: EXP=two_sites; nothing is simulated

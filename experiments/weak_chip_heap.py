@@ -34,39 +34,43 @@ def measure(chip: str, domains: int, model: str, batch: int) -> Mapping[str, Any
 
 
 def finding(records: list[Record]) -> Finding:
-    """How many of the heap's cards match the reference, and where the heap's curve is flat."""
+    """How many of the heap's cards match each reference, up to the first that none matches, and where it is flat."""
     heap, *references = values_of(records, "chip")
     sentences, evidence = [], []
     for model in values_of(records, "model"):
         curve = sorted(where(records, chip=heap, model=model), key=lambda record: int(record["accelerators"]))
-        fastest = max(curve, key=lambda record: float(record["tokens_per_s"]))
+        fastest = max(curve, key=_speed)
         evidence.append(fastest)
         for name in references:
-            for strong in where(records, chip=name, model=model):
+            for strong in sorted(where(records, chip=name, model=model), key=_speed):
                 evidence.append(strong)
-                goal = float(strong["tokens_per_s"])
-                enough = next((record for record in curve if float(record["tokens_per_s"]) >= goal), None)
-                whom = f"{strong['accelerators']} accelerators of {name} ({goal:,.0f} tokens/s)"
+                enough = next((record for record in curve if _speed(record) >= _speed(strong)), None)
+                whom = f"{strong['accelerators']} accelerators of {name} ({_speed(strong):,.0f} tokens/s)"
                 if enough is None:
                     sentences.append(
-                        f"{model}: no heap tried reaches {whom}; the fastest, {fastest['accelerators']} cards, gives "
-                        f"{float(fastest['tokens_per_s']) / goal:.0%} of it."
+                        f"{model}: no heap tried reaches {whom}; the fastest, {fastest['accelerators']:,} cards of "
+                        f"at most {curve[-1]['accelerators']:,}, gives {_speed(fastest) / _speed(strong):.0%} of it."
                     )
-                else:
-                    evidence.append(enough)
-                    sentences.append(
-                        f"{model}: {enough['accelerators']} cards pass {whom}{_power(enough, strong)}."
-                    )
+                    break
+                evidence.append(enough)
+                sentences.append(
+                    f"{model}: {enough['accelerators']:,} cards pass {whom}{_power(enough, strong)}."
+                )
         for before, after in pairwise(curve):
-            gain = float(after["tokens_per_s"]) / float(before["tokens_per_s"]) - 1
+            gain = _speed(after) / _speed(before) - 1
             share = gain / (int(after["accelerators"]) / int(before["accelerators"]) - 1)
             if share < FLAT:
-                evidence.append(after)
+                evidence += [before, after]
                 sentences.append(
-                    f"Going from {before['accelerators']} to {after['accelerators']} cards gains {gain:.0%} only."
+                    f"Going from {before['accelerators']:,} to {after['accelerators']:,} cards changes the speed by "
+                    f"{gain:+.0%} only."
                 )
                 break
     return Finding("  ".join(sentences), evidence)
+
+
+def _speed(record: Record) -> float:
+    return float(record["tokens_per_s"])
 
 
 def _power(heap: Record, strong: Record) -> str:
@@ -81,7 +85,7 @@ EXPERIMENT = Experiment(
         Parameter(
             "chip", ("pcie-heap", "dgx-h100"), "The heap's system first, then what it is held against."
         ),
-        Parameter("domains", (4, 8, 16, 32), "Servers."),
+        Parameter("domains", (1, 2, 4, 8, 16, 32, 64, 128), "Servers."),
         Parameter("model", ("llama3-8b",), "Models."),
         Parameter("batch", (256,), "Sequences of a step."),
     ),

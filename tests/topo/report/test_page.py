@@ -18,9 +18,9 @@ from topo.report.chart_figure import write_chart_figures
 pytest.importorskip("plotly", reason="the extra 'report' is not installed")
 pytest.importorskip("jinja2", reason="the extra 'report' is not installed")
 
+from topo.credit import credit_of
 from topo.report.page import Page, render
 from topo.report.page.columns import packed, script_safe
-from topo.report.page.credit import credit_of
 from topo.sweep.tables import columns
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -82,7 +82,13 @@ def page_of(found: list[dict[str, Any]], **more: Any) -> Page:
 
 def test_what_a_page_says() -> None:
     text = render(page_of(records(12, ("ring:8", "mi300x"))))
-    for words in ("The ring won.", "Which?", "6.4 %", "Nothing comparable was measured on: ring:8", "Simulated."):
+    for words in (
+        "The ring won.",
+        "Which?",
+        "6.4 %",
+        "Nothing comparable was measured on: ring:8",
+        "Simulated.",
+    ):
         assert words in text
     outside = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r'(?:src|href)="(?:https?:)?//', outside), "nothing is fetched"
