@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     # Synthesis needs cuts; an algorithm's name may be a file of another format.
     "algorithms": GRAPH | SPECIFIED | {"bounds", "formats"},
     "formats": GRAPH | SPECIFIED,
-    "ccl": ENGINE | {"algorithms"},
+    "ccl": ENGINE | {"algorithms", "promise"},
     "system": {"fabric", "ccl"},
     "prepared": ENGINE | {"algorithms"},
     "promise": ENGINE | {"algorithms"},
@@ -61,15 +61,16 @@ ALLOWED: dict[str, set[str]] = {
     "library": ENGINE | {"algorithms", "ccl", "prepared", "system"},
     "simulate": SIMULATION,
     "results": set(),
+    "credit": set(),
     "compare": SIMULATION | TOLD,
     "compare_algorithms": SIMULATION | TOLD,
     "describe": GRAPH | {"bounds", "system"},
     "training": SIMULATION | {"results"},
-    "validation": SIMULATION | {"formats", "training", "report", "topo"},
+    "validation": SIMULATION | {"credit", "formats", "training", "report", "topo"},
     "sweep": {"results", "topo"},
     "experiment": {"report", "results", "sweep"},
     # It draws and tabulates what the others found.
-    "report": GRAPH | SPECIFIED | TOLD | {"results", "system", "training", "sweep"},
+    "report": GRAPH | SPECIFIED | TOLD | {"credit", "results", "system", "training", "sweep"},
     "topologies": {"fabric", "system", "graph_attributes", "wafer"},
 }
 """By room: the rooms that it may import, beyond itself and those that everyone may; ``cli`` and ``topo`` itself may

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from topo.algorithms import Site
 from topo.fabric import FloatArray, IntArray
@@ -134,7 +135,7 @@ def _busy(schedule: Schedule, site: Site, routing: str) -> tuple[float, float]:
     return float((counted / fabric.bandwidth).max(initial=0.0)), mean
 
 
-def _kinds(bandwidth: FloatArray, scale_out: FloatArray) -> IntArray:
+def _kinds(bandwidth: FloatArray, scale_out: npt.NDArray[np.bool_]) -> IntArray:
     """The kind of each link, counted from 0."""
     table = np.stack([bandwidth, scale_out.astype(float)])
     kind: IntArray = np.unique(table, axis=1, return_inverse=True)[1].ravel()

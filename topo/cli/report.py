@@ -69,8 +69,8 @@ def command(
 
 def write_report(results: Path, path: Path, title: str | None = None) -> None:
     """Write the page of a results folder."""
+    from topo.credit import credit_of, systems_of
     from topo.report.page import Page, render
-    from topo.report.page.credit import credit_of, systems_of
     from topo.sweep.files import disk_in_words, write_whole
     from topo.sweep.tables import columns
 

@@ -155,7 +155,7 @@ def command(
     bad = complain(outcome.problems)
     if not (record or recorded) and (own or ccl):
         return bad
-    from topo.validation.recorded import RECORDED
+    from topo.credit import RECORDED
     from topo.validation.statistics import by_key
 
     return bad or against_record(

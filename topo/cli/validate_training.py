@@ -27,8 +27,8 @@ def run(
     from tqdm import tqdm
 
     from topo.cli.validate import against_record, complain
+    from topo.credit import RECORDED_STEPS
     from topo.errors import TopoError
-    from topo.validation.recorded import RECORDED_STEPS
     from topo.validation.training import (
         StepsOutcome,
         compare_steps,

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from topo.credit import Credit, credit_of
 from topo.errors import ReportError
 from topo.report.chart import Chart
 from topo.report.chart_figure import write_chart_figures
-from topo.report.page.credit import Credit, credit_of
 from topo.sweep.files import write_whole
 from topo.sweep.store import JOURNAL, read_about, read_records
 

@@ -8,9 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from topo.credit import RECORDED_STEPS
 from topo.units import format_bytes
 from topo.validation.compare import Compared, Outcome
-from topo.validation.recorded import RECORDED_STEPS, WATCHED
+from topo.validation.recorded import WATCHED
 from topo.validation.row import BANDS, Row
 from topo.validation.statistics import LARGE, SMALL, Statistics, families, over_all
 from topo.validation.text import (

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from topo.credit import RECORDED
 from topo.errors import TopoError
 from topo.validation.statistics import Statistics
 
-RECORDED = Path(__file__).with_name("recorded.json")
-RECORDED_STEPS = Path(__file__).with_name("recorded_steps.json")
 SLACK = 0.005
 """An error may grow by half a percentage point before it is said to have grown: rounding, another numpy."""
 WATCHED = ("median", "p90", "worst")

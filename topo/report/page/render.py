@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from topo.credit import Credit
 from topo.errors import ReportError
 from topo.report.chart import Chart
 from topo.report.page.columns import filters, foremost, packed, script_safe
-from topo.report.page.credit import Credit
 
 HERE = Path(__file__).parent
 

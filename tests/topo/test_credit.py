@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from topo.report.page.credit import credit_of
-from topo.validation.recorded import RECORDED, RECORDED_STEPS
+from topo.credit import RECORDED, RECORDED_STEPS, credit_of
 
 
 def collective(system: str, operation: str = "all-reduce", ccl: str = "nccl-2.27") -> dict[str, object]:

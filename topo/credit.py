@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from topo.validation.recorded import RECORDED, RECORDED_STEPS
-
+_FOLDER = Path(__file__).with_name("validation")
+RECORDED = _FOLDER / "recorded.json"
+RECORDED_STEPS = _FOLDER / "recorded_steps.json"
+"""Errors against measurements, as the validation last recorded them: of collectives, and of training steps."""
 STEP = "training step"
 
 
