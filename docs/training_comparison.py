@@ -42,6 +42,8 @@ PLANS = 8
 """Plans that a search simulates at most before those with full contention."""
 STREAMS = ("wse3",)
 """Systems whose network carries weights down and adds gradients on the way up."""
+CLOSE = 1.1
+"""Below this factor an order may be one of short searches."""
 WORDS = PARTS | {"weights": "waiting for weights"}
 TALK = ("tp", "cp", "ep", "dp", "pp", "weights")
 
@@ -174,7 +176,7 @@ def dollars(record: dict[str, Any]) -> float:
 def table(records: list[dict[str, Any]], money: bool) -> list[str]:
     """The systems of one comparison, the best first, and why it is."""
     able = [r for r in records if "split" in r and (r["price"] or not money)]
-    able.sort(key=lambda r: dollars(r) if money else -r["tokens_per_s"])
+    able.sort(key=lambda r: dollars(r) if money else -r["mfu"])
     last = " million USD | USD per 10^12 tokens |" if money else ""
     lines = [
         "| system | chips | peak PFLOP/s | tokens/s | MFU | kernels' share of peak | computation "
@@ -184,7 +186,7 @@ def table(records: list[dict[str, Any]], money: bool) -> list[str]:
     for r in able:
         share = {part: r["split"].get(part, 0.0) / r["step_s"] for part in WORDS}
         talk = sum(share[axis] for axis in TALK)
-        worst = max(TALK, key=share.__getitem__)
+        worst = WORDS[max(TALK, key=share.__getitem__)].removeprefix("exposed ")
         end = f" {r['price'] / 1e6:.2f} | {dollars(r):,.0f} |" if money else ""
         lines.append(
             f"| {r['system']} | {r['accelerators']} | {r['peak'] / 1e15:.0f} | {r['tokens_per_s']:,.0f} "
@@ -244,9 +246,9 @@ def reasons(able: list[dict[str, Any]], money: bool) -> list[str]:
         a["peak"], b["peak"] = first["peak"] / first["price"], second["peak"] / second["price"]
         words = f"its dollar buys {a['peak'] / b['peak']:.2f} times the peak FLOP/s"
     else:
-        ratio, what = first["tokens_per_s"] / second["tokens_per_s"], "tokens/s"
-        a["peak"], b["peak"] = first["peak"], second["peak"]
-        words = f"it has {a['peak'] / b['peak']:.2f} times the peak FLOP/s"
+        ratio, what = first["mfu"] / second["mfu"], "tokens for a FLOP/s of peak"
+        a["peak"] = b["peak"] = 1.0
+        words = ""
     said = {
         "peak": words,
         "kernels": f"its kernels reach {a['kernels']:.1%} of the peak against {b['kernels']:.1%}",
@@ -265,6 +267,8 @@ def reasons(able: list[dict[str, Any]], money: bool) -> list[str]:
     worst = max(lost, key=lost.__getitem__)
     if "busy" in helps and lost[worst] > 0.01:
         text += f" What {second['system']} loses most to is {WORDS[worst]}, {lost[worst]:.1%} of its step."
+    if ratio < CLOSE and not (first["complete"] and second["complete"]):
+        text += " That is close, and a search stopped at its limit, so a longer one may turn the order round."
     return [text]
 
 
@@ -281,12 +285,15 @@ its weights, which stay outside the wafers; dojo is tried with a region of its m
 fit is listed with the reason. A chip of wse3 is a reticle field, 84 on a wafer; a chip of dojo is a die.
 
 MFU is the product of three shares: of the peak that the kernels reach, of the step that is computation, and of the
-computed FLOPs that are the model's and not computed a second time.
+computed FLOPs that are the model's and not computed a second time. The first is mostly an input: a number for each
+chip in `topo/training/kernels/`, sourced, fitted to published runs (TPU v5p, H100, GB200), or assumed where
+nothing public is measured (trn2-ultra, wse3, dojo). A system that wins by it wins by that number; the other two are simulated.
 
 Written by `make training-table`.
 """
 TITLES = {
-    "flops": "## Equal peak FLOP/s\n\nAbout 180 PFLOP/s of dense bf16 each; the fastest first.\n",
+    "flops": "## Equal peak FLOP/s\n\nAbout 180 PFLOP/s of dense bf16 each. The most tokens for a FLOP/s of peak "
+    "first (the order of MFU), so that what is left of the differences in peak does not count.\n",
     "price": f"""## Equal money
 
 One basis for all: the middle of the system's price range, about 2.6 million USD each, spread over
