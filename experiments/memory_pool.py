@@ -93,18 +93,18 @@ def finding(records: list[Record]) -> Finding:
         evidence += [best, fast]
         systems = {record["system"] for record in records}
         sentences.append(
-            f"By the higher price, {best['system']} has the most memory for money "
-            f"({_interval(best, 'memory_GB_per_kusd')} GB for 1,000 USD) and {fast['system']} the most memory "
-            f"bandwidth ({_interval(fast, 'bandwidth_GBps_per_kusd')} GB/s); {len({r['system'] for r in priced})} of "
-            f"{len(systems)} systems have a known price."
+            f"By the higher price, {best['system']} has the most memory for 1,000 USD "
+            f"({_interval(best, 'memory_GB_per_kusd', 'GB')}) and {fast['system']} the most memory "
+            f"bandwidth ({_interval(fast, 'bandwidth_GBps_per_kusd', 'GB/s')}); {len({r['system'] for r in priced})} "
+            f"of {len(systems)} systems have a known price."
         )
     return Finding("  ".join(sentences), evidence)
 
 
-def _interval(record: Record, name: str) -> str:
+def _interval(record: Record, name: str, unit: str) -> str:
     """From the highest to the lowest price, or what the only price known gives."""
     low, high = record[f"{name}_low"], record[f"{name}_high"]
-    return f"{low:.3g}, from one known price," if low == high else f"{low:.3g} to {high:.3g}"
+    return f"{low:.3g} {unit}, by the one price known" if low == high else f"{low:.3g} to {high:.3g} {unit}"
 
 
 EXPERIMENT = Experiment(

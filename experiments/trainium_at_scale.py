@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 import topo
@@ -24,8 +23,6 @@ from topo.training.quick import quick_step
 from topo.training.step import StepResult
 
 REFERENCE = "trn2-ultra"
-SLICE = (16, 16, 32)
-"""Of a TPU v5p: the largest slice of powers of two that its pod holds; beyond it, slices over their own network."""
 
 
 def measure(family: str, chips: int, equal: str, model: str) -> Mapping[str, Any]:
@@ -47,14 +44,11 @@ def _step(system: str, model: str) -> StepResult:
 
 
 def _of(family: str, count: int) -> str:
-    """So many domains; of a torus the flattest shape with so many times its chips, slices of it beyond one pod."""
+    """So many domains; of a torus the flattest shape with so many times its chips; beyond a pod it is refused."""
     name, colon, shape = family.partition(":")
     if not colon:
         return f"{family}*{count}" if count > 1 else family
     dims = [int(part) for part in shape.split("x")]
-    slices = round(count * prod(dims) / prod(SLICE))
-    if slices > 1:
-        return f"{name}:{'x'.join(map(str, SLICE))}*{slices}"
     factors = _factors(count)
     for factor in sorted(factors, reverse=True):
         dims[dims.index(min(dims))] *= factor
@@ -95,7 +89,8 @@ def finding(records: list[Record]) -> Finding:
         of_kind = where(records, equal=equal)
         others = [family for family in values_of(records, "family") if family != REFERENCE]
         budgets = sorted(values_of(where(of_kind, family=REFERENCE), "chips"))
-        for chips in dict.fromkeys((budgets[0], budgets[-1])):
+        compared = [chips for chips in budgets if len(where(of_kind, chips=chips)) > 1]
+        for chips in dict.fromkeys((*compared[:1], *compared[-1:], budgets[-1])):
             here = where(of_kind, chips=chips)
             base = only(here, family=REFERENCE)
             evidence += here
