@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from topo.algorithms import Algorithm, Site, find
-from topo.ccl import CCL, Acted, Call, Links, acted, links_of, load, offered, place_of
+from topo.ccl import CCL, Acted, Call, Links, Place, acted, links_of, load, offered, place_of, sized
 from topo.collective import Collective
 from topo.errors import CollectiveError, NetworkError
-from topo.fabric import IntArray
 from topo.network.fold import Folded
 from topo.prepared import Options, Prepared, Run, compiled, timed
 from topo.schedule import Schedule
@@ -57,37 +58,22 @@ class LibraryProgram:
     launch: float
 
 
-def library_programs(
-    ccl: CCL,
-    system: System,
-    collective: Collective,
-    ranks: IntArray,
-    options: Options | None = None,
-    algorithm: str = "auto",
-    chunks: int | None = None,
-) -> list[LibraryProgram]:
-    """Programs of the calls that a library might make; for ``nccl`` the one it makes.
-
-    Parameters
-    ----------
-    ranks : int array [group]
-        The fabric's rank of each rank of the group.
+def library_program(
+    call: Call, collective: Collective, place: Place, options: Options | None = None
+) -> LibraryProgram:
+    """The program of one call.
 
     Raises
     ------
     TopoError
-        The library does not offer that there.
+        It cannot be built or held there.
     """
-    options = options or Options()
-    place = place_of(Site(system.fabric, ranks), system_links(system, ccl))
-    calls = offered(ccl, collective, place, algorithm)
-    if chunks is not None:
-        calls = [call.in_chunks(chunks) for call in calls]
+    chosen = options or Options()
 
     def compile(schedule: Schedule, site: Site) -> Folded:
-        return compiled(schedule, site, options)
+        return compiled(schedule, site, chosen)
 
-    return [LibraryProgram(acted(call, collective, place, compile), call.launch) for call in calls]
+    return LibraryProgram(acted(call, collective, place, compile), call.launch)
 
 
 def library_run(
@@ -106,10 +92,17 @@ def library_run(
     TopoError
         The library does not offer that there.
     """
-    number = chunks if isinstance(chunks, int) else None
+    place = place_of(site, system_links(system, ccl))
+    calls = offered(ccl, collective, place, algorithm)
+    if isinstance(chunks, int):
+        calls = [call.in_chunks(chunks) for call in calls]
     best: Run | None = None
-    for program in library_programs(ccl, system, collective, site.ranks, options, algorithm, number):
-        seconds, events = timed(program.acted.folded.program, options)
+    for one in sized(calls, collective, place):
+        if best is not None and (one.last_resort or one.least >= best.seconds):
+            continue
+        program = library_program(one.call, collective, place, options)
+        cutoff = np.inf if best is None else best.seconds - program.launch
+        seconds, events = timed(program.acted.folded.program, options, cutoff)
         if best is None or program.launch + seconds < best.seconds:
             best = Run(_prepared(program), program.launch + seconds, events, program.launch)
     if best is None:

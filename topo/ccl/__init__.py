@@ -9,6 +9,7 @@ from topo.ccl.choose import offered
 from topo.ccl.files import load, meanings, names, technologies, with_value
 from topo.ccl.model import CCL, Constant, LinkClass
 from topo.ccl.place import Links, Place, links_of, place_of
+from topo.ccl.scale import Sized, sized
 
 __all__ = [
     "CCL",
@@ -18,6 +19,7 @@ __all__ = [
     "LinkClass",
     "Links",
     "Place",
+    "Sized",
     "Terms",
     "acted",
     "links_of",
@@ -27,6 +29,7 @@ __all__ = [
     "offered",
     "place_of",
     "reached",
+    "sized",
     "technologies",
     "with_value",
 ]

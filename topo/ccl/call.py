@@ -137,7 +137,7 @@ def acted(call: Call, collective: Collective, place: Place, compile: Compile) ->
     known: tuple[Schedule, Folded] | None = fabric.cache.get(key) if collective.matrix is None else None
     if known is None:
         sample = collective if collective.matrix is not None else replace(collective, bytes=1.0)
-        schedule = _schedule(call, sample, site)
+        schedule = schedule_of(call, sample, site)
         known = schedule, compile(schedule, site)
         if collective.matrix is None:
             fabric.cache[key] = known
@@ -147,7 +147,8 @@ def acted(call: Call, collective: Collective, place: Place, compile: Compile) ->
     return Acted(call, schedule, replace(folded, program=program))
 
 
-def _schedule(call: Call, collective: Collective, site: Site) -> Schedule:
+def schedule_of(call: Call, collective: Collective, site: Site) -> Schedule:
+    """The schedule of a call, before the call's terms act on it."""
     if call.schedule != "rings":
         return build(call.schedule, collective, site, call.chunks)
     return rings_schedule(collective, directed_rings(direct_links(site)))

@@ -31,17 +31,21 @@ class Offer:
         The only one that it comes in; empty for all of the library's.
     least : float
         Bytes from which on it is there.
+    ranks : int
+        Ranks from which on it is there.
     """
 
     algorithm: str
     protocol: str = ""
     least: float = 0.0
+    ranks: int = 0
 
 
 def offers(ccl: CCL, collective: Collective) -> list[Offer]:
     """What the library offers for an operation.
 
-    In its file an offer is a name, or a mapping of ``algorithm``, ``protocol`` and ``from`` (a size).
+    In its file an offer is a name, or a mapping of ``algorithm``, ``protocol``, ``from`` (a size) and ``ranks``
+    (the fewest).
     """
     tables: Mapping[str, Any] = ccl.tuner
     found = []
@@ -50,7 +54,9 @@ def offers(ccl: CCL, collective: Collective) -> list[Offer]:
             found.append(Offer(entry))
         else:
             least = parse_bytes(entry["from"]) if "from" in entry else 0.0
-            found.append(Offer(entry["algorithm"], entry.get("protocol", ""), least))
+            found.append(
+                Offer(entry["algorithm"], entry.get("protocol", ""), least, int(entry.get("ranks", 0)))
+            )
     return found
 
 
@@ -73,7 +79,7 @@ def calls(ccl: CCL, collective: Collective, place: Place, algorithm: str = "auto
         _call(ccl, collective, place, offer.algorithm, protocol)
         for offer in listed
         if algorithm in ("auto", offer.algorithm)
-        and (collective.bytes >= offer.least or algorithm != "auto")
+        and (algorithm != "auto" or (collective.bytes >= offer.least and place.ranks >= offer.ranks))
         and _fits(offer.algorithm, collective, place)
         for protocol in ((offer.protocol,) if offer.protocol else protocols(ccl))
     ]
