@@ -123,4 +123,7 @@ def _named(call: Call) -> Algorithm:
 
 
 def _detail(schedule: Schedule, call: Call) -> str:
-    return ", ".join(part for part in (schedule.detail, call.detail) if part)
+    parts = [part for part in schedule.detail.split(", ") if part]
+    # Both may tell the number of chunks.
+    parts += [part for part in call.detail.split(", ") if part and part not in parts]
+    return ", ".join(parts)
