@@ -36,14 +36,18 @@ SECTIONS = {
 }
 """Systems of each comparison: equal peak FLOP/s, about 180 PFLOP/s of dense bf16; equal money, about 2.6
 million USD."""
-SPACE = {"micro_batches": (1, 2, 4), "virtual_stages": (2, 4), "schedules": ("1f1b", "interleaved")}
-SHORT = {"wave": 2, "relaid": 1, "finalists": 1}
 PLANS = 8
-"""Plans that a search simulates at most before those with full contention."""
+SLOW = {"tpu-v5p": 4, "trn2-ultra": 2}
+"""Plans that a search simulates at most before those with full contention; fewer on tori, which take longest."""
 STREAMS = ("wse3",)
 """Systems whose network carries weights down and adds gradients on the way up."""
 CLOSE = 1.1
 """Below this factor an order may be one of short searches."""
+PRICES = {
+    "trn2-ultra": "it is of the chips alone, without servers and network",
+    "dojo": "it is an estimate from a plan, as none was ever sold",
+}
+"""Prices that say less than the others."""
 WORDS = PARTS | {"weights": "waiting for weights"}
 TALK = ("tp", "cp", "ep", "dp", "pp", "weights")
 
@@ -94,9 +98,13 @@ def row(model: Model, system: System, seq: int, plans: int, jobs: int | None) ->
 
 def searched(model: Model, system: System, seq: int, plans: int, jobs: int | None) -> dict[str, Any]:
     """The best plan that a search finds."""
-    space = Space(TOKENS // seq, tolerance=0.15, **SPACE)
+    plans = min(plans, SLOW.get(system.name.split("*")[0].split(":")[0], plans))
+    kinds = ("1f1b", "interleaved")
+    space = Space(TOKENS // seq, 0.15, micro_batches=(1, 2, 4), schedules=kinds, virtual_stages=(2, 4))
     base = Plan(seq=seq)
-    found = search(model, system, base=base, space=space, jobs=jobs, limit=plans, **SHORT)
+    found = search(
+        model, system, base=base, space=space, jobs=jobs, limit=plans, wave=2, relaid=1, finalists=1
+    )
     best = found.best.result.record()
     return {
         "plan": best["plan"],
@@ -267,6 +275,9 @@ def reasons(able: list[dict[str, Any]], money: bool) -> list[str]:
     worst = max(lost, key=lost.__getitem__)
     if "busy" in helps and lost[worst] > 0.01:
         text += f" What {second['system']} loses most to is {WORDS[worst]}, {lost[worst]:.1%} of its step."
+    family = first["system"].split("*")[0]
+    if money and family in PRICES:
+        text += f" Mind its price: {PRICES[family]}."
     if ratio < CLOSE and not (first["complete"] and second["complete"]):
         text += " That is close, and a search stopped at its limit, so a longer one may turn the order round."
     return [text]
@@ -277,8 +288,9 @@ INTRODUCTION = f"""# Training steps compared
 Each machine runs each model under the best plan that a search finds for it, with the system's own communication
 library and full contention on its links. About {TOKENS / 2**20:.0f} Mi tokens a step (the batch of a plan may differ by
 15 %; systems are compared by tokens/s), 16-bit precision, no overlap of tensor parallel collectives. Searches are
-short: micro-batches of 1, 2 and 4, schedules 1F1B and interleaved, ZeRO 1 to 3, and a limit on the plans simulated; a
-system whose search stopped at the limit says so.
+short: micro-batches of 1, 2 and 4, schedules 1F1B and interleaved, ZeRO 1 to 3, and a limit on the plans simulated,
+which is lowest on the tori (tpu-v5p, trn2-ultra), whose simulations take longest; a system whose search stopped at the limit
+says so. Figures of such a system are what it reaches at least.
 
 Where weights, gradients and optimizer states exceed the memory of the whole machine, no plan exists. Then wse3 streams
 its weights, which stay outside the wafers; dojo is tried with a region of its mesh for every layer; what still does not
@@ -287,7 +299,8 @@ fit is listed with the reason. A chip of wse3 is a reticle field, 84 on a wafer;
 MFU is the product of three shares: of the peak that the kernels reach, of the step that is computation, and of the
 computed FLOPs that are the model's and not computed a second time. The first is mostly an input: a number for each
 chip in `topo/training/kernels/`, sourced, fitted to published runs (TPU v5p, H100, GB200), or assumed where
-nothing public is measured (trn2-ultra, wse3, dojo). A system that wins by it wins by that number; the other two are simulated.
+nothing public is measured (trn2-ultra, wse3, dojo). A system that wins by it wins by that number; the other two are
+simulated.
 
 Written by `make training-table`.
 """
