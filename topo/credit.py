@@ -82,8 +82,8 @@ def credit_of(
 
 
 def _machine(system: str) -> str:
-    """A system's name without its size and settings: ``dgx-h100`` of ``dgx-h100*8,nic=25GB/s``."""
-    return re.split(r"[:*,(]", system)[0]
+    """A system's name without size and settings: ``dgx-h100`` of ``dgx-h100*8,nic=25GB/s`` or of sites of it."""
+    return re.split(r"[:*,(]", re.sub(r"^site\(", "", system))[0]
 
 
 def _notes(records: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[str]:

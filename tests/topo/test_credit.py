@@ -25,7 +25,9 @@ def test_a_measured_system_brings_its_own_errors() -> None:
     assert not found.notes
 
 
-@pytest.mark.parametrize("system", ["dgx-h100*32", "dgx-h100*8,nic=25GB/s"])
+@pytest.mark.parametrize(
+    "system", ["dgx-h100*32", "dgx-h100*8,nic=25GB/s", "site(dgx-h100*8)*2,distance=10km"]
+)
 def test_another_size_is_marked(system: str) -> None:
     found = credit_of([collective(system)])
     assert {"dgx-h100", "dgx-h100*8"} <= {row["system"] for row in found.rows}
