@@ -141,8 +141,9 @@ def _sure(credit: Credit) -> str:
     text = (text if parts else []) + list(credit.notes)
     if credit.not_validated:
         some, left = credit.not_validated[:_MOST_EVIDENCE], len(credit.not_validated) - _MOST_EVIDENCE
+        others = f" and {left} more" if left > 0 else ""
         text.append(
-            f"Nothing comparable was measured on {', '.join(some)}{f' and {left} more' if left > 0 else ''}: these numbers are a model's, "
+            f"Nothing comparable was measured on {', '.join(some)}{others}: these numbers are a model's, "
             "checked against bounds but against no machine."
         )
     return "\n\n".join(text) or "No record names a system."
