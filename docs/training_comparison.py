@@ -289,7 +289,7 @@ Each machine runs each model under the best plan that a search finds for it, wit
 library and full contention on its links. About {TOKENS / 2**20:.0f} Mi tokens a step (the batch of a plan may differ by
 15 %; systems are compared by tokens/s), 16-bit precision, no overlap of tensor parallel collectives. Searches are
 short: micro-batches of 1, 2 and 4, schedules 1F1B and interleaved, ZeRO 1 to 3, and a limit on the plans simulated,
-which is lowest on the tori (tpu-v5p, trn2-ultra), whose simulations take longest; a system whose search stopped at the limit
+which is lowest on the tori (tpu-v5p, trn2-ultra), whose simulations take longest; a system whose search stopped at it
 says so. Figures of such a system are what it reaches at least.
 
 Where weights, gradients and optimizer states exceed the memory of the whole machine, no plan exists. Then wse3 streams
