@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EVERYONE = {"errors", "units", "hashing", "__version__"}
+EVERYONE = {"errors", "units", "hashing", "processes", "__version__"}
 """What every room may use."""
 GRAPH = {
     "fabric",

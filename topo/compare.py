@@ -290,9 +290,9 @@ def _prepare(systems: Sequence[System], settings: Settings) -> None:
 
 
 def _prepare_worker(systems: Sequence[System], settings: Settings) -> None:
-    import signal
+    from topo.processes import as_worker
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    as_worker()
     _prepare(systems, settings)
 
 

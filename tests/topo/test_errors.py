@@ -23,6 +23,8 @@ def test_all_classes_are_met() -> None:
         "CatalogueError",
         "BoundError",
         "NetworkError",
+        "ReportError",
+        "SweepError",
         "InternalError",
     }
 

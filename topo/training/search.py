@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +24,7 @@ import numpy as np
 
 from topo.errors import InternalError, TopoError
 from topo.fabric import Fabric
+from topo.processes import as_worker
 from topo.system import Chip, System
 from topo.training.binding import bind
 from topo.training.choice import patterns
@@ -429,7 +429,7 @@ _job: Job | None = None
 def _begin(job: Job) -> None:
     global _job
     _job = job
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    as_worker()
 
 
 def _simulate(task: tuple[Plan, str, str]) -> StepResult | str:

@@ -8,10 +8,10 @@ from typing import Any
 
 import topo
 from topo.errors import AlgorithmError, CatalogueError, CollectiveError, InternalError, TopoError
+from topo.processes import mapped
 from topo.simulate import simulate
 from topo.system import System
 from topo.validation.place import collective_of, group_of
-from topo.validation.processes import mapped
 from topo.validation.row import LeftOut, Problem, Row
 
 FEW = 12

@@ -17,10 +17,10 @@ import topo
 from topo.ccl import CCL, load
 from topo.fabric import FloatArray
 from topo.library import system_links
+from topo.processes import mapped
 from topo.validation.constants import FITTED, Free, free_constants
 from topo.validation.evaluate import Evaluator
 from topo.validation.fit import fit
-from topo.validation.processes import mapped
 from topo.validation.row import Row
 from topo.validation.statistics import LARGE, SMALL, Statistics, statistics
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import topo
 from topo.errors import InternalError, TopoError
+from topo.processes import mapped
 from topo.system import System
 from topo.training.published import plan_of_row
 from topo.training.step import step
-from topo.validation.processes import mapped
 from topo.validation.reader import MEASURED, TRAINING
 from topo.validation.row import LeftOut, Problem
 from topo.validation.statistics import Statistics, statistics

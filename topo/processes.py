@@ -57,8 +57,21 @@ def mapped(
 
 
 def _start(prepare: Callable[..., object] | None, shared: tuple[Any, ...]) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    as_worker()
     if prepare is not None:
         prepare(*shared)
+
+
+def as_worker() -> None:
+    """Let this process end at any moment without a word.
+
+    Ctrl-C is the parent's to handle.  And tqdm's bars make a semaphore for all processes, which one that is
+    terminated would leave behind: bars in a worker go without.
+    """
+    import signal
+    import threading
+
+    from tqdm import tqdm
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())
