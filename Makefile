@@ -27,7 +27,7 @@ help: ## List the targets
 
 .PHONY: compare
 compare: $(RUNTIME) ## Compare five fabrics on four collectives; tables and figures go to results/compare
-	@$(BIN)/topo compare
+	@$(BIN)/topo compare --ccl ideal
 
 .PHONY: fidelity
 fidelity: $(RUNTIME) ## Write docs/fluid-and-packets.md: where the fluid and the packet engine agree

@@ -202,6 +202,12 @@ def _fairness(comparison: Comparison) -> list[str]:
             lines.append(
                 f"An accelerator of {c.name} is one of {c.accelerators} blocks of a single wafer, not a package."
             )
+    bare = [name for name, own in libraries.items() if own == "ideal"]
+    if bare and len(used) > 1:
+        lines.append(
+            f"No library is modelled for {listing(bare)}: without the costs of software that the others pay, these "
+            "times flatter, most at small sizes.  --ccl ideal compares the fabrics alone."
+        )
     if "ideal" in libraries.values():
         lines.append(
             "The ideal library adds nothing to the fabric's own limit: no launch, no protocol; software makes "
