@@ -289,13 +289,6 @@ def _prepare(systems: Sequence[System], settings: Settings) -> None:
     _shared = systems, settings
 
 
-def _prepare_worker(systems: Sequence[System], settings: Settings) -> None:
-    from topo.processes import as_worker
-
-    as_worker()
-    _prepare(systems, settings)
-
-
 @contextmanager
 def _runner(systems: Sequence[System], settings: Settings, workers: int) -> Iterator[_Runner]:
     """What runs tasks and yields their outcomes in order, here or in processes."""
@@ -307,26 +300,14 @@ def _runner(systems: Sequence[System], settings: Settings, workers: int) -> Iter
 
         yield here
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import active_children, get_context
+    from topo.processes import pool_of
 
-    others = set(active_children())
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker, (systems, settings))
+    with pool_of(workers, _prepare, (systems, settings)) as pool:
 
-    def elsewhere(work: Callable[..., Any], tasks: Iterable[Task]) -> Iterator[Any]:
-        return pool.map(work, tasks)
+        def elsewhere(work: Callable[..., Any], tasks: Iterable[Task]) -> Iterator[Any]:
+            return pool.map(work, tasks)
 
-    try:
         yield elsewhere
-    except BrokenProcessPool:
-        raise TopoError("a worker process died, perhaps for want of memory", "run with one job") from None
-    except BaseException:
-        for child in set(active_children()) - others:
-            child.terminate()  # nobody waits for what they still compute
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _simulated(

@@ -53,15 +53,9 @@ class Options:
     folding: bool = True
 
 
-def compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
-    """The smallest exact program of a schedule at its site."""
-    if options.certify:
-        schedule.verify()
-    if options.folding and site.whole and options.switching == "cut-through":
-        by_shift = structured(schedule, site.fabric, barrier=options.barrier, routing=options.routing)
-        if by_shift is not None:
-            return by_shift
-    program = compile_program(
+def spelled_out(schedule: Schedule, site: Site, options: Options) -> Program:
+    """The program of a schedule at its site with every transfer in it."""
+    return compile_program(
         schedule,
         site.fabric,
         ranks=site.ranks,
@@ -70,6 +64,17 @@ def compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
         routing=options.routing,
         seed=options.seed,
     )
+
+
+def compiled(schedule: Schedule, site: Site, options: Options) -> Folded:
+    """The smallest exact program of a schedule at its site."""
+    if options.certify:
+        schedule.verify()
+    if options.folding and site.whole and options.switching == "cut-through":
+        by_shift = structured(schedule, site.fabric, barrier=options.barrier, routing=options.routing)
+        if by_shift is not None:
+            return by_shift
+    program = spelled_out(schedule, site, options)
     return (fold(program) if options.folding else None) or unfolded(program)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 from topo.errors import TopoError
 
@@ -38,14 +42,36 @@ def mapped(
             prepare(*shared)
         yield from map(work, tasks)
         return
+    with pool_of(min(workers, len(tasks)), prepare, shared) as pool:
+        yield from pool.map(work, tasks)
+
+
+@contextmanager
+def pool_of(
+    workers: int, prepare: Callable[..., object] | None = None, shared: tuple[Any, ...] = ()
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end at once when what runs here is stopped.
+
+    Parameters
+    ----------
+    workers : int
+    prepare : callable, optional
+        Called once in every process with ``shared``, before any work; a function of a module.
+    shared : tuple
+
+    Raises
+    ------
+    TopoError
+        A process died.
+    """
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import active_children, get_context
 
     others = set(active_children())
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), _start, (prepare, shared))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (prepare, shared))
     try:
-        yield from pool.map(work, tasks)
+        yield pool
     except BrokenProcessPool:
         raise TopoError("a worker process died, perhaps for want of memory", "run with --jobs 1") from None
     except BaseException:

@@ -20,8 +20,7 @@ from topo.collective import Collective
 from topo.errors import CollectiveError, InternalError, NetworkError, nearest
 from topo.fabric import Fabric, IntArray
 from topo.library import library_of, library_run
-from topo.network.program import compile_program
-from topo.prepared import uncontended
+from topo.prepared import spelled_out, uncontended
 from topo.results import Result
 from topo.schedule import Schedule
 from topo.system import System
@@ -218,15 +217,7 @@ def _by_packets(run: Run, site: Site, options: Options, packet: float | None, bu
     from topo.network.packet import PACKET, require_few_packets, run_packets
 
     schedule = run.prepared.schedule
-    program = compile_program(
-        schedule,
-        site.fabric,
-        ranks=site.ranks,
-        barrier=options.barrier,
-        switching=options.switching,
-        routing=options.routing,
-        seed=options.seed,
-    )
+    program = spelled_out(schedule, site, options)
     size = PACKET if packet is None else packet
     require_few_packets(program, size, schedule.collective.bytes)
     outcome = run_packets(program, site.fabric, packet=size, buffer=buffers, seed=options.seed)

@@ -16,7 +16,7 @@ from topo.algorithms.dissemination import tokens
 from topo.algorithms.homes import full_mesh, star
 from topo.algorithms.invariance import PairChunks, add_by_shift, all_shifts, shift_grid
 from topo.algorithms.registry import Site, algorithm
-from topo.collective import Chunks, Collective, cut
+from topo.collective import OPERATIONS, Chunks, Collective, cut
 from topo.fabric import IntArray
 from topo.schedule import Schedule, ScheduleBuilder, Table, one_each, rows_of
 
@@ -53,16 +53,7 @@ def _time(collective: Collective, site: Site, chunks: int) -> float | None:
 
 @algorithm(
     "direct",
-    (
-        "all-reduce",
-        "all-gather",
-        "reduce-scatter",
-        "all-to-all",
-        "broadcast",
-        "reduce",
-        "send-recv",
-        "barrier",
-    ),
+    OPERATIONS,
     closed_form=_time,
 )
 def direct(collective: Collective, site: Site, chunks: int) -> Schedule:

@@ -9,17 +9,15 @@ Source: NVIDIA NCCL, src/graph/rings.cc and search.cc.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from topo.algorithms.hierarchical import has_levels
 from topo.algorithms.invariance import members_by_domain
 from topo.algorithms.registry import Site, algorithm
-from topo.algorithms.ring import GATHERING, REDUCING, RING_OPERATIONS, Rings
-from topo.collective import Collective, cut
+from topo.algorithms.ring import RING_OPERATIONS, rings_through
+from topo.collective import Collective
 from topo.fabric import IntArray
-from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
+from topo.schedule import Schedule
 
 
 def rail_walk(members: IntArray, rail: int) -> IntArray:
@@ -34,23 +32,5 @@ def multi_rail_ring(collective: Collective, site: Site, chunks: int) -> Schedule
     """One flat ring per rail, each with its share of the data."""
     members = members_by_domain(site)
     assert members is not None, "fits() was asked before"
-    n, rails = collective.ranks, members.shape[1]
-    builder = ScheduleBuilder(
-        collective, "multi-rail-ring", partial(cut, collective, rails), f"{rails} rings"
-    )
-    share = collective.bytes / (n * rails)
-    place = np.arange(n)
-    for rail in range(rails):
-        walk = rail_walk(members, rail)
-        rings = Rings(walk, np.roll(walk, -1), place, n)
-        chunks_of = partial(_chunks, walk, rails, rail)
-        before: tuple[int, ...] = ()
-        if collective.operation in REDUCING:
-            before = (rings.reduce_scatter(builder, share, chunks_of),)
-        if collective.operation in GATHERING:
-            rings.all_gather(builder, share, chunks_of, before)
-    return builder.build()
-
-
-def _chunks(walk: IntArray, rails: int, rail: int, shares: IntArray) -> Table:
-    return one_each(walk[shares] * rails + rail)
+    walks = [rail_walk(members, rail) for rail in range(members.shape[1])]
+    return rings_through(collective, walks, "multi-rail-ring")

@@ -12,12 +12,12 @@ from functools import partial
 import numpy as np
 
 from topo.algorithms.registry import Site, algorithm
-from topo.algorithms.ring import GATHERING, REDUCING, RING_OPERATIONS, one_ring
+from topo.algorithms.ring import RING_OPERATIONS, rings_through
 from topo.algorithms.ring_search import MOST_RANKS, disjoint_rings
 from topo.algorithms.trees import Stream, Tree, along_tree
-from topo.collective import Collective, cut, segments
+from topo.collective import Collective, segments
 from topo.fabric import IntArray
-from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
+from topo.schedule import Schedule, ScheduleBuilder
 
 ROOTED = ("broadcast", "reduce")
 
@@ -52,18 +52,7 @@ def multi_ring(collective: Collective, site: Site, chunks: int) -> Schedule:
     detail = f"{len(orders)} rings"
     if collective.operation in ROOTED:
         return _chains(collective, walks, chunks, detail)
-    parts = len(walks)
-    builder = ScheduleBuilder(collective, "multi-ring", partial(cut, collective, parts), detail)
-    share = collective.bytes / (collective.ranks * parts)
-    for part, walk in enumerate(walks):
-        rings = one_ring(walk)
-        chunks_of = partial(_chunks, walk, parts, part)
-        before: tuple[int, ...] = ()
-        if collective.operation in REDUCING:
-            before = (rings.reduce_scatter(builder, share, chunks_of),)
-        if collective.operation in GATHERING:
-            rings.all_gather(builder, share, chunks_of, before)
-    return builder.build().pipelined(chunks)
+    return rings_through(collective, walks, "multi-ring", detail).pipelined(chunks)
 
 
 def _chains(collective: Collective, walks: list[IntArray], chunks: int, detail: str) -> Schedule:
@@ -79,7 +68,3 @@ def _chains(collective: Collective, walks: list[IntArray], chunks: int, detail: 
         stream = Stream(collective.bytes / (parts * chunks), chunks, part, parts)
         along_tree(builder, Tree(parent, collective.root), stream)
     return builder.build()
-
-
-def _chunks(walk: IntArray, parts: int, part: int, shares: IntArray) -> Table:
-    return one_each(walk[shares] * parts + part)

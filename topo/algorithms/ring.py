@@ -153,6 +153,37 @@ def one_ring(order: IntArray) -> Rings:
     return Rings(order, np.roll(order, -1), np.arange(len(order)), len(order))
 
 
+def rings_through(
+    collective: Collective, orders: Sequence[IntArray], name: str, detail: str = ""
+) -> Schedule:
+    """Rings through all ranks in the given orders at once, each with its share of the data.
+
+    Parameters
+    ----------
+    collective : Collective
+        One of :data:`RING_OPERATIONS`.
+    orders : sequence of int array [ranks]
+        Ranks of the group in the order of each ring.
+    name, detail : str
+        Of the Schedule; ``detail`` is the number of rings by default.
+    """
+    parts = len(orders)
+    builder = ScheduleBuilder(collective, name, partial(cut, collective, parts), detail or f"{parts} rings")
+    share = collective.bytes / (collective.ranks * parts)
+    for part, order in enumerate(orders):
+        rings, chunks = one_ring(order), partial(_chunks, order, parts, part)
+        before: tuple[int, ...] = ()
+        if collective.operation in REDUCING:
+            before = (rings.reduce_scatter(builder, share, chunks),)
+        if collective.operation in GATHERING:
+            rings.all_gather(builder, share, chunks, before)
+    return builder.build()
+
+
+def _chunks(order: IntArray, parts: int, part: int, shares: IntArray) -> Table:
+    return one_each(order[shares] * parts + part)
+
+
 def group_ring(site: Site, direction: int = 1) -> Rings:
     """A ring through all ranks of a group, one way or the other; the first rank's place is 0."""
     walk = ring_order(site)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from topo.algorithms import Site, build
+from topo.algorithms.ring import rings_through
 from topo.ccl.place import Links, Place
-from topo.ccl.rings import MOST_RANKS, direct_links, directed_rings, rings_schedule
+from topo.ccl.rings import MOST_RANKS, direct_links, directed_rings
 from topo.collective import Collective
 from topo.fabric import Fabric, FloatArray
 from topo.network.fold import Folded
@@ -151,7 +152,7 @@ def schedule_of(call: Call, collective: Collective, site: Site) -> Schedule:
     """The schedule of a call, before the call's terms act on it."""
     if call.schedule != "rings":
         return build(call.schedule, collective, site, call.chunks)
-    return rings_schedule(collective, directed_rings(direct_links(site)))
+    return rings_through(collective, directed_rings(direct_links(site)), "rings")
 
 
 def wired_rings(site: Site) -> int:

@@ -7,15 +7,10 @@ Hamiltonian decomposition of K*2m, 2m >= 8", 1980).  R rings of bandwidth B each
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from topo.algorithms import Site
-from topo.algorithms.ring import GATHERING, REDUCING, Rings
-from topo.collective import Collective, cut
 from topo.fabric import BoolArray, IntArray
-from topo.schedule import Schedule, ScheduleBuilder, Table, one_each
 
 MOST_TRIES = 200_000
 """Steps of the search; groups of up to nine ranks need far fewer."""
@@ -81,23 +76,3 @@ class _Search:
         self.rings.pop()
         self.free[path[-1], 0] = True
         return False
-
-
-def rings_schedule(collective: Collective, orders: list[IntArray], name: str = "rings") -> Schedule:
-    """Rings in the given orders at once, each with its share of the data."""
-    parts = len(orders)
-    builder = ScheduleBuilder(collective, name, partial(cut, collective, parts), f"{parts} rings")
-    share = collective.bytes / (collective.ranks * parts)
-    for part, order in enumerate(orders):
-        rings = Rings(order, np.roll(order, -1), np.arange(len(order)), len(order))
-        chunks = partial(_chunks, order, parts, part)
-        before: tuple[int, ...] = ()
-        if collective.operation in REDUCING:
-            before = (rings.reduce_scatter(builder, share, chunks),)
-        if collective.operation in GATHERING:
-            rings.all_gather(builder, share, chunks, before)
-    return builder.build()
-
-
-def _chunks(order: IntArray, parts: int, part: int, shares: IntArray) -> Table:
-    return one_each(order[shares] * parts + part)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from topo.collective import OPERATIONS
 from topo.credit import RECORDED_STEPS
 from topo.units import format_bytes
 from topo.validation.compare import Compared, Outcome
@@ -308,19 +309,7 @@ def _sources(rows: Sequence[Row]) -> list[str]:
 
 def _disclaimers(compared: Sequence[Compared]) -> list[str]:
     known = {c.row.operation for c in compared}
-    missing = [
-        op
-        for op in (
-            "all-reduce",
-            "all-gather",
-            "reduce-scatter",
-            "all-to-all",
-            "broadcast",
-            "reduce",
-            "send-recv",
-        )
-        if op not in known
-    ]
+    missing = [op for op in OPERATIONS if op != "barrier" and op not in known]
     lines = [
         "- Fitted constants were fitted to these same rows; only the numbers with a system left out speak of machines "
         "that the model has not seen.",

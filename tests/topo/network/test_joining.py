@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import simpy
@@ -27,7 +29,7 @@ def finishes(
     programs: list[Program],
     capacity: FloatArray,
     starts: list[float],
-    changes: list[tuple[float, int, float]] = [],  # noqa: B006 (read only)
+    changes: Sequence[tuple[float, int, float]] = (),
 ) -> list[Outcome]:
     """Outcomes of programs started at given times on links whose capacity changes at given times."""
     env = simpy.Environment()
