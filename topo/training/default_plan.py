@@ -82,7 +82,7 @@ def _choices(model: Model, system: System, given: dict[str, Any]) -> Iterator[di
     tensor = [t for t in tensor if t <= 8 or inside > 8] or [1]
     stages = [given["pp"]] if "pp" in given else [p for p in _powers(64) if p <= model.layers]
     experts = [given["ep"]] if "ep" in given else _expert_degrees(model, inside)
-    policies = [given["recompute"]] if "recompute" in given else ["none", "full"]
+    policies = [given["recompute"]] if "recompute" in given else ["none", "elementwise", "full"]
     zeros = [given["zero"]] if "zero" in given else [1, 3]
     splits = sorted(((t, p) for t in tensor for p in stages), key=lambda tp: (tp[0] * tp[1], tp[1]))
     for zero in zeros:
