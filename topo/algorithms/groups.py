@@ -1,6 +1,9 @@
 """Phases among many groups of equal size at once: the building blocks of hierarchical algorithms.
 
 In each group a reduce-scatter leaves member p with share p of the group's data, an all-gather starts from there.
+Kinds: rings; ``direct`` (each to each); ``halving`` (groups of two, four, eight ...); ``bruck``, distances 1, 2, 4 ...
+in groups of any size: ceil(log2 n) a + (n-1)/n S/B either way; ``nvls`` in a switch.  Sources: see
+:mod:`topo.algorithms.bruck` and :mod:`topo.algorithms.doubling`.
 """
 
 from __future__ import annotations
@@ -23,6 +26,18 @@ ChunksOf = Callable[[IntArray, IntArray], IntArray]
 """From (group, share) pairs to their chunks, one row per pair."""
 
 
+FEW_HALVED = 64
+"""Members up to which groups of two, four, eight ... halve with fixed partners."""
+
+
+def doubling_kind(size: int) -> str:
+    """The kind that takes a logarithmic number of rounds in groups of some size.
+
+    Both send as much; Bruck's looks the same from every rank, and so costs next to nothing to simulate.
+    """
+    return "bruck" if size & (size - 1) or size > FEW_HALVED else "halving"
+
+
 @dataclass(frozen=True, eq=False)
 class Groups:
     """Disjoint groups of ranks: the rows or the columns of a matrix.
@@ -35,11 +50,15 @@ class Groups:
         1: every row is a group; 0: every column is.
     chunks : callable
         The chunks of a share of a group's data.
+    shifts : (Grid, int array [dimensions]), optional
+        Coordinates by which all ranks look alike, and the shift from a member of a group to the next; by default
+        those of the matrix, when it is in rank order.
     """
 
     members: IntArray
     axis: int
     chunks: ChunksOf
+    shifts: tuple[Grid, IntArray] | None = None
 
     @property
     def size(self) -> int:
@@ -76,6 +95,8 @@ class Groups:
             return self._direct(builder, share, after, adding=True)
         if kind == "nvls":
             return self._in_switch(builder, share, after, "reduce")
+        if kind == "bruck":
+            return self._doubling(builder, share, after, adding=True)
         return add_rounds(builder, self._halving(), share, reduce=True, after=after)
 
     def gather(
@@ -88,6 +109,8 @@ class Groups:
             return self._direct(builder, share, after, adding=False)
         if kind == "nvls":
             return self._in_switch(builder, share, after, "multicast")
+        if kind == "bruck":
+            return self._doubling(builder, share, after, adding=False)
         return add_rounds(builder, time_reversed(self._halving()), share, after=after)
 
     def reduce_all(
@@ -100,10 +123,14 @@ class Groups:
             return self._streams(builder, share * self.size, after)
         return self.gather(kind, builder, share, self.scatter(kind, builder, share, after))
 
-    def _grid(self) -> Grid | None:
-        """Coordinates by which all ranks look alike, when the matrix is in rank order."""
-        natural = (self.rank == np.arange(self.members.size)).all()
-        return Grid(self.members.shape, (True, True)) if natural else None
+    def _shifts(self) -> tuple[Grid | None, IntArray | None]:
+        """Coordinates by which all ranks look alike and the shift to the next of a group, where there are any."""
+        if self.shifts is not None:
+            return self.shifts
+        if (self.rank != np.arange(self.members.size)).any():
+            return None, None
+        step = np.asarray([self.axis == 0, self.axis == 1], dtype=np.int64)
+        return Grid(self.members.shape, (True, True)), step
 
     def _shares(self) -> Callable[[IntArray], Table]:
         group, _ = self.of_members()
@@ -112,9 +139,7 @@ class Groups:
     def _rings(self) -> Rings:
         group, place = self.of_members()
         onward = self.at(group, (place + 1) % self.size)
-        step = np.asarray([self.axis == 0, self.axis == 1], dtype=np.int64)
-        grid = self._grid()
-        return Rings(self.rank, onward, place, self.size, grid, None if grid is None else step)
+        return Rings(self.rank, onward, place, self.size, *self._shifts())
 
     def _direct(
         self, builder: ScheduleBuilder, share: float, after: Sequence[int], *, adding: bool
@@ -131,14 +156,43 @@ class Groups:
             group, place, other = ends()
             return rows_of(self.chunks(group, other if adding else place))
 
-        grid = self._grid()
-        if grid is None:
+        grid, step = self._shifts()
+        if grid is None or step is None:
             group, place, other = ends()
             pairs = self.at(group, place), self.at(group, other)
             return (builder.add(*pairs, share, pieces, reduce=adding, after=after),)
-        shifts = np.zeros((self.size - 1, 2), dtype=np.int64)
-        shifts[:, self.axis] = np.arange(1, self.size)
+        shifts = np.arange(1, self.size)[:, None] * step
         return (builder.add_shifts(grid, shifts, share, pieces, reduce=adding, after=after),)
+
+    def _doubling(
+        self, builder: ScheduleBuilder, share: float, after: Sequence[int], *, adding: bool
+    ) -> tuple[int, ...]:
+        """Bruck's all-gather, or its time reversal.
+
+        At distance d = 1, 2, 4 .. member p sends its own and the next min(d, n - d) - 1 shares to member p - d;
+        adding, at .. 4, 2, 1, what belongs to member p + d and those next to it to that one.
+        """
+        grid, step = self._shifts()
+        before = tuple(after)
+        distances = [1 << bit for bit in range((self.size - 1).bit_length())]
+        group, place = self.of_members()
+        for distance in reversed(distances) if adding else distances:
+            ahead = distance if adding else -distance
+            count = min(distance, self.size - distance)
+            first = place + distance if adding else place
+            pieces = partial(self._run_of_shares, group, first, count)
+            options = {"reduce": adding, "after": before}
+            if grid is None or step is None:
+                target = self.at(group, (place + ahead) % self.size)
+                number = builder.add(self.rank, target, count * share, pieces, **options)
+            else:
+                number = builder.add_shifts(grid, ahead * step[None], count * share, pieces, **options)
+            before = (number,)
+        return before
+
+    def _run_of_shares(self, group: IntArray, first: IntArray, count: int, repeat: int) -> Table:
+        """Chunks of so many shares from one on, per row."""
+        return self._sets(group, (first[:, None] + np.arange(count)) % self.size)
 
     def _halving(self) -> list[Round]:
         """Rounds of a reduce-scatter by recursive halving."""

@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from topo.algorithms.groups import Groups
+from topo.algorithms.groups import Groups, doubling_kind
 from topo.algorithms.hierarchical_all_to_all import rail_all_to_all
 from topo.algorithms.hierarchical_rooted import hierarchical_rooted
 from topo.algorithms.homes import Link
@@ -33,7 +33,7 @@ from topo.fabric import IntArray
 from topo.schedule import Schedule, ScheduleBuilder
 
 INSIDE = ("ring", "direct", "halving", "nvls")
-ACROSS = ("ring", "direct", "halving", "tree", "sharp")
+ACROSS = ("ring", "direct", "halving", "bruck", "tree", "sharp")
 ONLY_ALL_REDUCE = ("tree", "sharp")
 ROOTED = ("broadcast", "reduce")
 
@@ -62,8 +62,8 @@ def _forms(collective: Collective, site: Site) -> list[str]:
     if not joined_by_switch(site, members[0], adding, copying):
         inside.append("nvls")
     across = ["ring"]
-    if operation in RING_OPERATIONS and not domains & (domains - 1):
-        across.append("halving")
+    if operation in RING_OPERATIONS:
+        across.append(doubling_kind(domains))
     if whole or operation in ROOTED:
         across.append("tree")
     if whole and not joined_by_switch(site, members[:, 0], True, True, one_pass=True):

@@ -20,7 +20,7 @@ from math import prod
 
 import numpy as np
 
-from topo.algorithms.groups import Groups
+from topo.algorithms.groups import Groups, doubling_kind
 from topo.algorithms.invariance import members_by_domain
 from topo.algorithms.nvls import joined_by_switch
 from topo.algorithms.parameters import choice
@@ -31,7 +31,7 @@ from topo.errors import AlgorithmError
 from topo.fabric import Grid, IntArray
 from topo.schedule import Schedule, ScheduleBuilder, Table, rows_of
 
-ACROSS = ("ring", "halving", "tree", "sharp")
+ACROSS = ("ring", "halving", "bruck", "tree", "sharp")
 ONLY_ALL_REDUCE = ("tree", "sharp")
 
 
@@ -188,7 +188,7 @@ def _forms(collective: Collective, site: Site) -> list[str]:
     members = members_by_domain(site)
     if members is None:
         return []
-    across = [] if len(members) & (len(members) - 1) else ["halving"]
+    across = [doubling_kind(len(members))]
     if collective.operation == "all-reduce":
         across.append("tree")
         if not joined_by_switch(site, members[:, 0], True, True, one_pass=True):
@@ -259,33 +259,11 @@ def _between(
     def pieces(rail: IntArray, place: IntArray) -> IntArray:
         return domains.chunks(place, rail, part)
 
-    if across == "ring":
-        rings = _rails(domains)
-        cells = np.tile(np.arange(domains.grid.size), len(domains.members))
-
-        def of(shares: IntArray) -> Table:
-            return rows_of(domains.chunks(shares, cells, part))
-
-        before = tuple(after)
-        if operation in REDUCING:
-            before = (rings.reduce_scatter(builder, share, of, before),)
-        if operation in GATHERING:
-            before = (rings.all_gather(builder, share, of, before),)
-        return before
-    rails = Groups(domains.members, 0, pieces)
+    onward = np.eye(1, 1 + len(domains.grid.shape), dtype=np.int64)[0]
+    shifts = None if domains.whole is None else (domains.whole, onward)
+    rails = Groups(domains.members, 0, pieces, shifts)
     if operation == "all-reduce":
         return rails.reduce_all(across, builder, share, after)
     if operation == "reduce-scatter":
         return rails.scatter(across, builder, share, after)
     return rails.gather(across, builder, share, after)
-
-
-def _rails(domains: _Domains) -> Rings:
-    """A ring through the equals of all domains, for every cell."""
-    count, cells = domains.members.shape
-    onward = np.roll(domains.members, -1, axis=0).ravel()
-    shift = np.zeros(1 + len(domains.grid.shape), dtype=np.int64)
-    shift[0] = 1
-    grid = domains.whole
-    place = np.repeat(np.arange(count), cells)
-    return Rings(domains.members.ravel(), onward, place, count, grid, shift if grid else None)
