@@ -24,8 +24,8 @@ from topo.system import System
 from topo.training.model import BYTES, Model
 from topo.training.plan import Plan
 from topo.training.rates import chip_rates
+from topo.training.script import flops_of, seconds_of
 from topo.training.stages import Stage, build_stages
-from topo.training.work import flops_of, seconds_of
 
 
 class DataflowError(TopoError):

@@ -19,8 +19,8 @@ import simpy
 from topo.training.operation import Operation
 from topo.training.pipeline import Task, order
 from topo.training.plan import Plan
+from topo.training.script import Item, Script, Talk, Work
 from topo.training.stages import Stage, Unit
-from topo.training.work import Item, Script, Talk, Work
 
 HEADINGS = ("compute", "tp", "cp", "ep", "dp", "pp", "bubble", "optimizer", "input")
 """Where time goes: computation, exposed communication by axis, waiting for other stages, overheads."""

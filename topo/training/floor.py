@@ -21,8 +21,8 @@ from topo.fabric import Fabric, sums
 from topo.training.operation import Operation
 from topo.training.placement import Placement
 from topo.training.plan import Plan
+from topo.training.script import Item, Work
 from topo.training.stages import Stage
-from topo.training.work import Item, Work
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,10 @@ from topo.training.operation import Operation
 from topo.training.placement import Placement
 from topo.training.plan import Plan, PlanError
 from topo.training.rates import Rates, chip_rates
+from topo.training.script import Talk, Work
 from topo.training.stages import build_stages
 from topo.training.step import require_chip
 from topo.training.traffic import Traffic
-from topo.training.work import Talk, Work
 
 KERNELS_OF_A_LAYER = 9
 """Kernels of a decoding layer: two norms, the two products and the core of attention, position, the block's products

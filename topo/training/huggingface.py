@@ -22,7 +22,7 @@ class Family:
         Three feed-forward matrices.
     tied : bool
         Default of ``tie_word_embeddings``.
-    bias, qkv_bias, norm_bias, qk_norm, sinks : bool
+    bias, qkv_bias, norm_bias, qk_norm, sinks, clamped : bool
         As in :class:`Model`.
     norms : int
         Norms of a layer.
@@ -39,6 +39,7 @@ class Family:
     norm_bias: bool = False
     qk_norm: bool = False
     sinks: bool = False
+    clamped: bool = False
     norms: int = 2
     learned: bool = False
     window: str = "none"
@@ -56,7 +57,7 @@ FAMILIES = {
     "deepseek_v3": Family(),
     "nemotron": Family(gated=False, norm_bias=True),
     "grok-1": Family(norms=4),
-    "gpt_oss": Family(bias=True, sinks=True, window="alternate"),
+    "gpt_oss": Family(bias=True, sinks=True, clamped=True, window="alternate"),
     "gemma3_text": Family(tied=True, qk_norm=True, norms=4, window="pattern"),
     "gpt2": Family(
         gated=False, tied=True, bias=True, qkv_bias=True, norm_bias=True, learned=True, dropout=True
@@ -163,6 +164,7 @@ def from_config(config: Mapping[str, Any], name: str, where: str = "", source: s
         norms=family.norms,
         qk_norm=family.qk_norm,
         sinks=family.sinks,
+        clamped=family.clamped,
         window=window,
         window_layers=window_layers,
         dropout=family.dropout,

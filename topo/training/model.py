@@ -106,6 +106,8 @@ class Model:
         Queries and keys are normalised per head.
     sinks : bool
         One learned attention sink per head (gpt-oss).
+    clamped : bool
+        The gate's inputs are clamped (gpt-oss).
     window : int
         Tokens that a layer with a sliding window looks back; 0 for none.
     window_layers : int
@@ -137,6 +139,7 @@ class Model:
     norms: int = 2
     qk_norm: bool = False
     sinks: bool = False
+    clamped: bool = False
     window: int = 0
     window_layers: int = 0
     dropout: bool = False

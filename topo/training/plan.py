@@ -17,6 +17,7 @@ class PlanError(TopoError):
 SCHEDULES = ("1f1b", "gpipe", "interleaved", "zb-h1")
 CONTEXT = ("ring", "ulysses")
 ATTENTION = ("current", "flash-2", "flash-1")
+GRAPHS = ("all", "static", "none")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,12 @@ class Plan:
     dispatch_bytes : float
         Bytes of one value on its way to an expert (the way back takes 2).
     grouped_experts : bool
-        One kernel for all experts of a rank; else one each, and the host waits to learn how many tokens each gets.
+        One kernel for all experts of a rank; else one each.
+    fused_experts : bool
+        Biases and activation functions of experts are part of their products' kernels or of one other.
+    graphs : str
+        What of a layer with experts is launched as CUDA graphs: ``all``, ``static`` (what does not depend on the
+        routing) or ``none``; for the rest the host waits to learn how many tokens each expert gets.
     deduplicate : bool
         A token crosses to each scale-up domain once, however many of its experts are there (DeepSeek-V3).
     attention : str
@@ -121,6 +127,8 @@ class Plan:
     attention: str = "current"
     dispatch_bytes: float = 2.0
     grouped_experts: bool = True
+    fused_experts: bool = True
+    graphs: str = "all"
     deduplicate: bool = True
 
     def __post_init__(self) -> None:
@@ -142,6 +150,7 @@ class Plan:
         _one_of("recompute policy", self.recompute, RECOMPUTE)
         _one_of("precision", self.precision, tuple(BYTES))
         _one_of("attention", self.attention, ATTENTION)
+        _one_of("kind of graphs", self.graphs, GRAPHS)
         _one_of("context parallelism", self.context, CONTEXT)
         if self.virtual_stages > 1 and self.schedule != "interleaved":
             raise PlanError(

@@ -253,7 +253,7 @@ def _megatron(row: Mapping[str, str], model: Model, devices: int, seq: int) -> R
         if virtual > 1:
             keys |= {"schedule": "interleaved", "virtual_stages": virtual}
     if model.experts:
-        keys["grouped_experts"] = False
+        keys |= {"grouped_experts": False, "graphs": "static"}
         if model.latent:
             keys["recompute"] = "elementwise"
     if _number(row, "FSDP") > 1:

@@ -10,7 +10,8 @@ from topo.training.model import BYTES, Model
 from topo.training.operation import Operation
 from topo.training.plan import Plan
 from topo.training.rates import Rates
-from topo.training.work import Layer, LayerBuilder, Script, Talk, Work, flops_of
+from topo.training.script import Layer, Script, Talk, Work, flops_of
+from topo.training.work import LayerBuilder
 
 
 @dataclass(frozen=True)

@@ -1,118 +1,23 @@
 """What one layer does on one accelerator: kernels with their seconds, and collectives with their bytes.
 
-A layer is a script: items one after the other, each a :class:`Work` (a piece of computation) or a :class:`Talk` (a
-collective, alone or beside computation).  Sizes: T tokens of a micro-batch on a tensor parallel group, t tensor
-parallel ranks.  With sequence parallelism (Korthikanti et al., arXiv:2205.05198) what lies between the matrices of a
-block is split over t, and every all-reduce becomes an all-gather and a reduce-scatter.
+A layer is a script: items one after the other, each a :class:`~topo.training.script.Work` (a piece of computation) or
+a :class:`~topo.training.script.Talk` (a collective, alone or beside computation).  Sizes: T tokens of a micro-batch on
+a tensor parallel group, t tensor parallel ranks.  With sequence parallelism (Korthikanti et al., arXiv:2205.05198)
+what lies between the matrices of a block is split over t, and every all-reduce becomes an all-gather and a
+reduce-scatter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import comb
+from dataclasses import replace
 
+from topo.training.experts import ExpertBlock, beside_others
 from topo.training.model import Model
 from topo.training.operation import Operation
 from topo.training.plan import Plan
 from topo.training.rates import Rates
-
-
-@dataclass(frozen=True)
-class Work:
-    """Computation.
-
-    Parameters
-    ----------
-    what : str
-        For timelines: ``attention``, ``mlp``, ...
-    seconds : float
-    flops : float
-        What it computes, recomputation included.
-    """
-
-    what: str
-    seconds: float
-    flops: float = 0.0
-
-
-@dataclass(frozen=True)
-class Talk:
-    """A collective of the groups of one axis.
-
-    Parameters
-    ----------
-    operation : Operation
-    beside : Work or None
-        Computation that runs at the same time; both must end before the next item.
-    parts : int
-        Pieces of that computation, of which the first waits for the first piece of the data; 1 if they are
-        independent.
-    """
-
-    operation: Operation
-    beside: Work | None = None
-    parts: int = 1
-
-
-LAUNCHES_OF_A_LAYER = 100
-"""Operations of the forward pass of a layer with experts besides the experts' products, counted in Megatron-Core."""
-LAUNCHES_OF_A_PRODUCT = 5
-"""Operations of one product below 16 bits: itself, and quantising and transposing its inputs."""
-
-Item = Work | Talk
-Script = tuple[Item, ...]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Scripts of one layer for one micro-batch.
-
-    Parameters
-    ----------
-    forward, backward : Script
-        The backward pass with the gradients of inputs and weights, and with what is computed again.
-    inputs, weights : Script
-        The same backward pass in two parts, for schedules that put the weights' gradients off.
-    host : (float, float)
-        Seconds that the host needs for the forward and the backward pass where it cannot run ahead.
-    """
-
-    forward: Script
-    backward: Script
-    inputs: Script
-    weights: Script
-    host: tuple[float, float] = (0.0, 0.0)
-
-
-def merged(script: Sequence[Item]) -> Script:
-    """The same script with neighbouring computation put together."""
-    found: list[Item] = []
-    for item in script:
-        last = found[-1] if found else None
-        if isinstance(item, Work) and isinstance(last, Work):
-            found[-1] = Work(last.what, last.seconds + item.seconds, last.flops + item.flops)
-        elif not isinstance(item, Work) or item.seconds > 0:
-            found.append(item)
-    return tuple(found)
-
-
-def seconds_of(script: Sequence[Item]) -> float:
-    """Seconds of the computation in a script."""
-    total = 0.0
-    for item in script:
-        work = item if isinstance(item, Work) else item.beside
-        total += work.seconds if work else 0.0
-    return total
-
-
-def flops_of(script: Sequence[Item]) -> float:
-    """FLOPs of a script."""
-    total = 0.0
-    for item in script:
-        work = item if isinstance(item, Work) else item.beside
-        total += work.flops if work else 0.0
-    return total
+from topo.training.script import Item, Layer, Script, Talk, Work, merged
 
 
 class LayerBuilder:
@@ -148,13 +53,14 @@ class LayerBuilder:
 
     def _build(self, moe: bool, window: bool) -> Layer:
         attention = self._attention(window)
-        rest = self._experts() if moe else self._mlp()
+        block = ExpertBlock(self) if moe else None
+        rest = block.layer() if block else self._mlp()
         forward = merged((*attention.forward, *rest.forward))
         again: Script = ()
         if self.plan.recompute == "full":
             again = forward
         elif self.plan.recompute in ("elementwise", "half"):
-            again = (self._elementwise_again(moe),)
+            again = (self._elementwise_again(block),)
             if self.plan.recompute == "half":
                 again = (*again, self._half_again((*attention.forward, *rest.forward)))
         elif self.plan.recompute == "selective" and not self.plan.flash:
@@ -162,12 +68,16 @@ class LayerBuilder:
         # Recomputation is computed once more, but its last reduce-scatter is not needed.
         if again and isinstance(again[-1], Talk) and again[-1].beside is None:
             again = again[:-1]
+        backward = merged((*again, *rest.backward, *attention.backward))
+        inputs = merged((*again, *rest.inputs, *attention.inputs))
+        if self.plan.overlap_ep and block:
+            forward, backward, inputs = (beside_others(script) for script in (forward, backward, inputs))
         return Layer(
-            forward=forward,
-            backward=merged((*again, *rest.backward, *attention.backward)),
-            inputs=merged((*again, *rest.inputs, *attention.inputs)),
-            weights=merged((*rest.weights, *attention.weights)),
-            host=self._host() if moe and not self.plan.grouped_experts else (0.0, 0.0),
+            forward,
+            backward,
+            inputs,
+            merged((*rest.weights, *attention.weights)),
+            block.host() if block else (0.0, 0.0),
         )
 
     # Pieces ---------------------------------------------------------------------------------------------
@@ -207,7 +117,7 @@ class LayerBuilder:
                 seconds += rates.product(k, n, m, precision, output_bytes=2 * self.plan.gradient_bytes)
         return Work(what, rates.kernels(seconds, len(shapes), self.plan.compiled), flops)
 
-    def _touch(self, what: str, values: float, kernels: float = 1.0) -> Work:
+    def touch(self, what: str, values: float, kernels: float = 1.0) -> Work:
         """An operation that only reads and writes ``values`` 16-bit values."""
         seconds = self.rates.memory(2.0 * values * self.passes)
         return Work(what, self.rates.kernels(seconds, kernels * self.passes, self.plan.compiled))
@@ -283,9 +193,9 @@ class LayerBuilder:
                 else [(tokens, m.query_width / t, h)]
             )
         rotary = 0.0 if m.positions else 2.0 * (m.query_width + m.kv_width / 2) / t
-        rope = self._touch("attention", tokens * rotary) if rotary else Work("attention", 0.0)
-        norm = self._touch("norm", 2 * h * self.outside * m.norms / 2)
-        residual = self._touch("norm", 3 * h * self.outside + (h * self.outside if m.dropout else 0.0))
+        rope = self.touch("attention", tokens * rotary) if rotary else Work("attention", 0.0)
+        norm = self.touch("norm", 2 * h * self.outside * m.norms / 2)
+        residual = self.touch("norm", 3 * h * self.outside + (h * self.outside if m.dropout else 0.0))
         core = (self._core_script(window, False, rope), self._core_script(window, True, rope))
         return self._block(norm, into, core, [(tokens, h, m.value_width / t)], residual, "attention")
 
@@ -325,127 +235,18 @@ class LayerBuilder:
             return (positions, *(Talk(shift, part) for _ in range(plan.cp - 1)), part)
         return (positions, *(item for _ in range(plan.cp - 1) for item in (Talk(shift), part)), part)
 
-    def _activation(self, width: float, tokens: float, backward: bool) -> Work:
+    def activation(self, width: float, tokens: float, backward: bool) -> Work:
         values = (5.0 if backward else 3.0) if self.model.gated else (3.0 if backward else 2.0)
-        return self._touch("mlp", values * width * tokens)
+        return self.touch("mlp", values * width * tokens)
 
     def _mlp(self) -> Layer:
         m, t = self.model, self.plan.tp
         tokens, h = self.tokens, m.hidden
-        core = tuple((self._activation(m.ffn / t, tokens, backward),) for backward in (False, True))
-        norm = self._touch("norm", 2 * h * self.outside * m.norms / 2)
-        residual = self._touch("norm", 3 * h * self.outside + (h * self.outside if m.dropout else 0.0))
+        core = tuple((self.activation(m.ffn / t, tokens, backward),) for backward in (False, True))
+        norm = self.touch("norm", 2 * h * self.outside * m.norms / 2)
+        residual = self.touch("norm", 3 * h * self.outside + (h * self.outside if m.dropout else 0.0))
         into = [(tokens, (m.matrices - 1) * m.ffn / t, h)]
         return self._block(norm, into, (core[0], core[1]), [(tokens, h, m.ffn / t)], residual, "mlp")
-
-    def _experts(self) -> Layer:
-        """Router, dispatch, the experts of this rank, combine; shared experts beside the dispatch."""
-        m, plan = self.model, self.plan
-        assert m.experts is not None
-        e, h = m.experts, m.hidden
-        # Either whole experts are spread over ranks, and each tensor parallel rank routes its own tokens to them, or
-        # (ep 1) every expert is split like any other matrix.
-        sliced = plan.ep == 1 and plan.tp > 1
-        mine = self.tokens if sliced else self.outside
-        ways = plan.tp if sliced else 1
-        local = e.count // plan.ep
-        rows = mine * e.per_token * plan.expert_skew / local
-        norm = self._touch("norm", 2 * h * self.outside * m.norms / 2)
-        residual = self._touch("norm", 3 * h * self.outside)
-        router = {d: self.products("router", [(mine, e.count, h)], d) for d in "fiw"}
-        # Copies of each token in the order of the ranks, and what arrives in the order of the experts; and back.
-        permute = self._touch("router", (1 + 3 * e.per_token) * h * mine, 4)
-        width = e.shared_hidden / ways
-        shared_shapes = [(mine, (m.matrices - 1) * width, h), (mine, h, width)]
-        shared = {d: self.products("mlp", shared_shapes, d) if e.shared_hidden else None for d in "fiw"}
-        experts = {d: self._grouped(rows, local, ways, d) for d in "fiw"}
-        active = [self._activation(e.hidden / ways, rows * local, backward) for backward in (False, True)]
-        there, back = self._exchange(mine, plan.dispatch_bytes), self._exchange(mine, 2.0)
-        if sliced:
-            size = self.tokens * h * 2.0
-            there = Operation("tp", "all-gather", size) if self.split else None
-            back = Operation("tp", "reduce-scatter" if self.split else "all-reduce", size)
-        none: Script = ()
-
-        def send(operation: Operation | None, beside: Work | None) -> Script:
-            if operation is None:
-                return (beside,) if beside else none
-            if beside is None or plan.overlap_ep:
-                return (Talk(operation, beside),)
-            return (Talk(operation), beside)
-
-        forward = (
-            norm,
-            router["f"],
-            permute,
-            *send(there, shared["f"]),
-            experts["f"],
-            active[0],
-            *send(back, None),
-            permute,
-            residual,
-        )
-        start = (residual, permute)
-        middle = (experts["i"], active[1])
-        end = (permute, router["i"], Work("norm", 2.5 * norm.seconds))
-        shared_both = [work for work in (shared["i"], shared["w"]) if work]
-        both = Work("mlp", sum(w.seconds for w in shared_both), sum(w.flops for w in shared_both))
-        backward = (
-            *start,
-            *send(back, shared["i"] and both),
-            *middle,
-            experts["w"],
-            *send(back, None),
-            *end,
-            router["w"],
-        )
-        inputs = (*start, *send(back, shared["i"]), *middle, *send(back, None), *end)
-        weights = tuple(work for work in (experts["w"], shared["w"], router["w"]) if work)
-        return Layer(forward, backward, inputs, weights)
-
-    def _host(self) -> tuple[float, float]:
-        """Seconds of the host for a layer with experts whose kernels are launched one by one.
-
-        Each matrix of each expert is a launch, with four more to quantise what it reads below 16 bits.
-        """
-        assert self.model.experts is not None
-        each = LAUNCHES_OF_A_PRODUCT if self.plan.precision in ("fp8", "fp4") else 2
-        local = self.model.experts.count // self.plan.ep
-        forward = (LAUNCHES_OF_A_LAYER + 2 * each * local) * self.rates.launch
-        return forward, 2 * forward
-
-    def _grouped(self, rows: float, local: int, ways: int, direction: str) -> Work:
-        """The products of the experts of one rank, ``rows`` tokens each, in one kernel per matrix."""
-        m, rates, precision = self.model, self.rates, self.plan.precision
-        assert m.experts is not None
-        f, h = m.experts.hidden / ways, m.hidden
-        seconds = flops = 0.0
-        times, local = (1, local) if self.plan.grouped_experts else (local, 1)
-        for n, k in (((m.matrices - 1) * f, h), (h, f)):
-            flops += 2.0 * rows * n * k * local
-            if direction == "f":
-                seconds += rates.product(rows, n, k, precision, local) + rates.memory(
-                    self.cast * rows * k * local
-                )
-            elif direction == "i":
-                seconds += rates.product(rows, k, n, precision, local) + rates.memory(
-                    self.cast * rows * n * local
-                )
-            else:
-                seconds += rates.product(k, n, rows, precision, local, 2 * self.plan.gradient_bytes)
-        return Work("experts", rates.kernels(seconds * times, 2 * times, True), flops * times)
-
-    def _exchange(self, mine: float, width: float) -> Operation | None:
-        """Dispatch or combine: each token to its experts' ranks."""
-        plan, e = self.plan, self.model.experts
-        if plan.ep == 1 or e is None:
-            return None
-        copies = float(e.per_token)
-        if self.expert_domains > 1 and plan.deduplicate:
-            # A token crosses to each domain once and is copied inside it; what counts is what crosses.
-            copies = distinct_groups(self.expert_domains, e.count, e.per_token, e.group_limit)
-        size = mine * copies * self.model.hidden * width
-        return Operation("ep", "all-to-all", size, skew=plan.expert_skew)
 
     def _half_again(self, forward: Sequence[Item]) -> Work:
         """Half of what the matrix products of a layer take."""
@@ -455,30 +256,19 @@ class LayerBuilder:
         ]
         return Work("recompute", sum(w.seconds for w in products) / 2, sum(w.flops for w in products) / 2)
 
-    def _elementwise_again(self, moe: bool) -> Work:
+    def _elementwise_again(self, block: ExpertBlock | None) -> Work:
         """Norms and activation functions once more."""
-        m = self.model
-        norms = self._touch("recompute", 4 * m.hidden * self.outside, 2)
-        width = (
-            (m.experts.per_token * m.experts.hidden + m.experts.shared_hidden) if moe and m.experts else m.ffn
-        )
-        activation = self._activation(width / self.plan.tp, self.tokens, False)
-        return Work("recompute", norms.seconds + activation.seconds)
+        norms = self.touch("recompute", 4 * self.model.hidden * self.outside, 2)
+        if block:
+            seconds = block.recomputed_activation().seconds
+            shared = block.experts.shared_hidden / self.plan.tp
+            seconds += self.activation(shared, self.tokens, False).seconds if shared else 0.0
+        else:
+            seconds = self.activation(self.model.ffn / self.plan.tp, self.tokens, False).seconds
+        return Work("recompute", norms.seconds + seconds)
 
 
 def has_window(model: Model, number: int) -> bool:
     """Whether a layer has the sliding window: those that have are spread evenly."""
     count, layers = model.window_layers, model.layers
     return (number + 1) * count // layers > number * count // layers
-
-
-def distinct_groups(groups: int, count: int, per_token: int, limit: int) -> float:
-    """Expected number of groups of experts that a token visits, of ``groups`` with ``count`` experts in all.
-
-    ``n (1 - C(E - E/n, k) / C(E, k))``, at most the limit of node-limited routing.
-    """
-    if groups <= 1:
-        return 1.0
-    each = count // groups
-    visited = groups * (1.0 - comb(count - each, per_token) / comb(count, per_token))
-    return min(visited, float(limit)) if limit > 1 else visited

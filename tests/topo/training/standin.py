@@ -9,8 +9,8 @@ import simpy
 from topo.training.engine import Engine, Outcome
 from topo.training.operation import Operation
 from topo.training.plan import Plan
+from topo.training.script import Layer, Script, Talk, Work
 from topo.training.stages import Stage, Unit
-from topo.training.work import Layer, Script, Talk, Work
 
 
 class StandIn:

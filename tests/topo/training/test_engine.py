@@ -12,8 +12,8 @@ from topo.training.engine import beside, buckets
 from topo.training.operation import Operation
 from topo.training.pipeline import makespan
 from topo.training.plan import Plan
+from topo.training.script import Talk, Work
 from topo.training.stages import Stage
-from topo.training.work import Talk, Work
 
 CASES = {
     case["id"]: case

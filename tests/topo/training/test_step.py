@@ -17,9 +17,9 @@ from topo.training.memory import memory_of, require_room
 from topo.training.named_models import load_model
 from topo.training.plan import Plan, PlanError
 from topo.training.rates import Rates, ideal_rates
+from topo.training.script import seconds_of
 from topo.training.stages import build_stages
 from topo.training.step import step
-from topo.training.work import seconds_of
 
 SMALL = "layers=8,hidden=1024,heads=16,ffn=4096,vocabulary=32000"
 PLANS = {
