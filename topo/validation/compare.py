@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import topo
 from topo.errors import AlgorithmError, CatalogueError, CollectiveError, InternalError, TopoError
+from topo.library import library_of
 from topo.processes import mapped
 from topo.simulate import simulate
 from topo.system import System
+from topo.validation.cores import load_target
 from topo.validation.place import collective_of, group_of
 from topo.validation.row import LeftOut, Problem, Row
+from topo.validation.timing import as_timed
 
 FEW = 12
 """As many different simulations are not worth a second process."""
@@ -74,6 +76,7 @@ class _Case:
     nodes: int | None
     bytes: float
     algorithm: str
+    timing: str
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def compare_rows(
 
 
 def _case(row: Row) -> _Case:
-    return _Case(row.target, row.operation, row.ranks, row.nodes, row.bytes, row.algorithm)
+    return _Case(row.target, row.operation, row.ranks, row.nodes, row.bytes, row.algorithm, row.timing)
 
 
 def _checked(rows: Iterable[Row]) -> tuple[list[Problem], list[Row]]:
@@ -163,7 +166,7 @@ def _checked(rows: Iterable[Row]) -> tuple[list[Problem], list[Row]]:
     for row in rows:
         if row.target not in systems:
             try:
-                systems[row.target] = topo.load(row.target)
+                systems[row.target] = load_target(row.target)
             except TopoError as problem:
                 systems[row.target] = str(problem)
         system = systems[row.target]
@@ -185,7 +188,9 @@ def _tasks(cases: Iterable[_Case]) -> list[tuple[_Case, ...]]:
     for case in cases:
         groups.setdefault((case.target, case.operation), []).append(case)
     ordered = sorted(groups.values(), key=lambda group: -max(c.ranks for c in group) * len(group))
-    return [tuple(sorted(group, key=lambda c: (c.ranks, -c.bytes, c.algorithm))) for group in ordered]
+    return [
+        tuple(sorted(group, key=lambda c: (c.ranks, -c.bytes, c.algorithm, c.timing))) for group in ordered
+    ]
 
 
 # ------------------------------------------------------------------------------------------------- running
@@ -212,7 +217,7 @@ def _run(task: tuple[_Case, ...]) -> list[_Simulated | _Failed]:
 def _simulated(case: _Case) -> _Simulated:
     if case.target not in _systems:
         _systems.clear()  # one system at a time: fabrics cache what was compiled for them
-        _systems[case.target] = topo.load(case.target)
+        _systems[case.target] = load_target(case.target)
     system = _systems[case.target]
     group = group_of(system.fabric, case.ranks, case.nodes)
     collective = collective_of(case, system.fabric, group)
@@ -225,4 +230,5 @@ def _simulated(case: _Case) -> _Simulated:
             raise
         note = f"asked for {case.algorithm}: {problem}; the library chose"
         result = simulate(system, collective, ccl=ccl, ranks=group)
-    return _Simulated(result.time_s, result.algorithm, result.detail, result.ccl, result.bottleneck, note)
+    seconds = as_timed(result.time_s, case.timing, library_of(system, ccl), case.ranks, case.nodes)
+    return _Simulated(seconds, result.algorithm, result.detail, result.ccl, result.bottleneck, note)

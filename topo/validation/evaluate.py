@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-import topo
 from topo.algorithms import Site
 from topo.ccl import CCL, load
 from topo.errors import AlgorithmError, CatalogueError
@@ -17,8 +16,10 @@ from topo.library import library_run, system_links
 from topo.prepared import Options
 from topo.system import System
 from topo.validation.constants import Free, Settings
+from topo.validation.cores import load_target
 from topo.validation.place import collective_of, group_of
 from topo.validation.row import Row
+from topo.validation.timing import as_timed
 
 KEPT = 3
 """Variants of a fabric, its links at other shares of their bandwidth, for which compiled programs are kept."""
@@ -56,7 +57,7 @@ class Evaluator:
     def seconds(self, row: Row, values: FloatArray) -> float:
         """Simulated time of a row."""
         acting = tuple(float(values[i]) for i in self.acting(row))
-        key = (row.target, row.operation, row.ranks, row.nodes, row.bytes, row.algorithm, acting)
+        key = (row.target, row.operation, row.ranks, row.nodes, row.bytes, row.algorithm, row.timing, acting)
         if key not in self._known:
             self._known[key] = self._simulated(row, values)
         return self._known[key]
@@ -82,7 +83,7 @@ class Evaluator:
 
     def _system(self, name: str) -> System:
         if name not in self._systems:
-            self._systems[name] = topo.load(name)
+            self._systems[name] = load_target(name)
         return self._systems[name]
 
     def _simulated(self, row: Row, values: FloatArray) -> float:
@@ -99,7 +100,7 @@ class Evaluator:
             if not row.algorithm:
                 raise
             run = library_run(ccl, system, collective, site, Options())
-        return run.seconds
+        return as_timed(run.seconds, row.timing, ccl, row.ranks, row.nodes)
 
 
 def _forget(fabric: Fabric) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-import topo
 from topo.ccl import CCL, load
 from topo.fabric import FloatArray
 from topo.library import system_links
 from topo.processes import mapped
 from topo.validation.constants import FITTED, Free, free_constants
+from topo.validation.cores import load_target
 from topo.validation.evaluate import Evaluator
 from topo.validation.fit import fit
 from topo.validation.row import Row
@@ -116,7 +116,7 @@ def acting_on(rows: Sequence[Row]) -> tuple[dict[str, CCL], list[str]]:
     libraries: dict[str, CCL] = {}
     technologies: dict[str, None] = {}
     for target in dict.fromkeys(row.target for row in rows):
-        system = topo.load(target)
+        system = load_target(target)
         ccl = libraries.setdefault(system.library, load(system.library))
         links = system_links(system, ccl)
         technologies[links.inside.name] = None

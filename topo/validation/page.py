@@ -49,7 +49,10 @@ OWN = (
     "| `algbw_GBs`, `busbw_GBs` | 1e9 bytes/s, optional |",
     "| `in_place` | 1, 0 or blank |",
     "| `algorithm` | the one that ran, where that is known, such as `ring`; blank: the library's own choice |",
-    "| `system`, `notes`, `source` | for people |",
+    "| `timing` | `pytorch`: made and timed by a PyTorch program; `one-process`: one process starts the call on all "
+    "accelerators of a machine (`-g 8`); `host`: with the host's launch; `device`: without; blank: as `source` and "
+    "`notes` tell, else a process for each accelerator |",
+    "| `system`, `notes`, `source` | for people; cores as ranks are known by `system` |",
     "",
     "What is wrong in a file is named by row and column, the rest is compared, and the exit code is 2. nccl-tests' "
     "sendrecv, in which every rank sends to the next, is simulated as its slowest pair.",

@@ -14,8 +14,10 @@ from pathlib import Path
 from topo.collective import Collective
 from topo.errors import nearest
 from topo.units import parse_bytes
+from topo.validation.cores import target_by_cores
 from topo.validation.row import NOT_SIMULATED, OPERATIONS, LeftOut, Reading, Row
 from topo.validation.table import Table, number_in, read_table
+from topo.validation.timing import TIMINGS, timing_of
 
 REQUIRED = ("id", "devices", "op", "bytes", "time_us", "target")
 COLUMNS = (
@@ -33,6 +35,7 @@ COLUMNS = (
     "source",
     "target",
     "algorithm",
+    "timing",
 )
 MEASURED = Path(__file__).parent / "measured"
 TRAINING = "training_steps.csv"
@@ -109,6 +112,9 @@ def _row(table: Table, number: int, identity: str, cells: dict[str, str]) -> Row
     algbw = _number(table, number, identity, cells, "algbw_GBs", allow_zero=True)
     busbw = _number(table, number, identity, cells, "busbw_GBs", allow_zero=True)
     in_place = _flag(table, number, identity, cells)
+    timing = cells.get("timing", "") or timing_of(cells.get("source", ""), cells.get("notes", ""))
+    if timing and timing not in TIMINGS:
+        table.blame(number, "timing", f"{timing!r} is not {', '.join(TIMINGS)} or blank", identity)
     if ranks == 1:
         table.blame(number, "devices", "is 1; a collective needs at least two ranks", identity)
     if nodes is not None and ranks is not None and nodes > ranks:
@@ -141,7 +147,7 @@ def _row(table: Table, number: int, identity: str, cells: dict[str, str]) -> Row
         file=table.file,
         number=number,
         system=cells.get("system", ""),
-        target=target,
+        target=target_by_cores(target, cells.get("system", ""), ranks),
         op=op,
         operation=operation,
         ranks=ranks,
@@ -153,6 +159,7 @@ def _row(table: Table, number: int, identity: str, cells: dict[str, str]) -> Row
         source=cells.get("source", ""),
         notes=cells.get("notes", ""),
         derived=derived,
+        timing=timing,
     )
 
 

@@ -84,6 +84,8 @@ class Row:
     source, notes : str
     derived : bool
         Whether the time was computed from a bandwidth.
+    timing : str
+        How it was timed, one of :data:`topo.validation.timing.TIMINGS`; empty: as the library is mostly timed.
     """
 
     id: str
@@ -102,6 +104,7 @@ class Row:
     source: str = ""
     notes: str = ""
     derived: bool = False
+    timing: str = ""
 
     @property
     def band(self) -> str:
