@@ -112,6 +112,22 @@ def _ways(fabric: Fabric, source: IntArray, target: IntArray) -> Ways:
     return pair.astype(np.int64), link.astype(np.int64), share, late
 
 
+def _joining(
+    ahead: _Side, behind: _Side, keys: IntArray, following: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Links from some keys to some that follow, both sorted: place in ``keys``, link, key reached.
+
+    Looked for from the side with fewer links: a spine switch has thousands, the leaf below it few.
+    """
+    if ahead.cost(keys) <= behind.cost(following):
+        entry, link, reached = ahead.onward(keys)
+        used = _among(reached, following)
+        return entry[used], link[used], reached[used]
+    place, link, left = behind.onward(following)
+    used = _among(left, keys)
+    return np.searchsorted(keys, left[used]), link[used], following[place[used]]
+
+
 def _split(
     fabric: Fabric, ahead: _Side, behind: _Side, out: int, back: int, met: IntArray
 ) -> tuple[IntArray, IntArray, FloatArray, IntArray, FloatArray]:
@@ -124,16 +140,14 @@ def _split(
     for level in range(out - 1, -1, -1):
         keys = ahead.levels[level]
         keys = keys[pairs[keys // nodes]]
-        entry, _, reached = ahead.onward(keys)
-        on_way.insert(0, keys[np.bincount(entry[_among(reached, on_way[0])], minlength=len(keys)) > 0])
+        entry, _, _ = _joining(ahead, behind, keys, on_way[0])
+        on_way.insert(0, keys[np.bincount(entry, minlength=len(keys)) > 0])
     on_way += [behind.levels[level] for level in range(back - 1, -1, -1)]
     keys = on_way[0]
     share, late = np.ones(len(keys)), np.zeros(len(keys))
     rows, links, shares = [], [], []
     for following in on_way[1:]:
-        entry, link, reached = ahead.onward(keys)
-        used = _among(reached, following)
-        entry, link, reached = entry[used], link[used], reached[used]
+        entry, link, reached = _joining(ahead, behind, keys, following)
         width = sums(entry, fabric.bandwidth[link], len(keys))
         part = share[entry] * fabric.bandwidth[link] / width[entry]
         rows.append(keys[entry] // nodes)
