@@ -14,7 +14,7 @@ from topo.validation.cores import load_target, target_by_cores
 from topo.validation.timing import as_timed, timing_of
 
 Table = Callable[..., Path]
-CORES = {"target": "trn1*2", "system": "Trainium, ranks=NeuronCores", "devices": "32"}
+CORES = {"target": "trn1*2", "system": "Trainium by NeuronCores", "devices": "32"}
 
 
 @pytest.mark.parametrize(
