@@ -29,9 +29,9 @@ from topo.training.choice import (
     Choose,
     Chosen,
     choose,
-    own_part,
     promise,
     rows_of,
+    shared_part,
     shift_schedule,
 )
 from topo.training.operation import Operation
@@ -81,7 +81,7 @@ def bind(system: System, ccl: str | CCL | None = None) -> Binding:
 def _called(library: CCL, fabric: Fabric, links: Links, ranks: IntArray, operation: Operation) -> Chosen:
     """The call of one group."""
     size = len(ranks)
-    site = own_part(fabric, ranks)
+    site = shared_part(fabric, ranks)
     place = place_of(site, links)
     if operation.operation == "send-recv":
         call = offered(library, Collective("send-recv", size, operation.bytes), place)[0]

@@ -6,6 +6,7 @@ made on the group's own part of the fabric: its accelerators and the switches be
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -127,7 +128,7 @@ def choose(fabric: Fabric, ranks: IntArray, operation: Operation) -> Chosen:
     if operation.operation == "send-recv":
         return Chosen(shift_schedule(len(ranks), operation))
     collective = operation.collective(len(ranks))
-    site = own_part(fabric, ranks)
+    site = shared_part(fabric, ranks)
     if collective.ranks > LARGE:
         schedule = _promising(collective, site)
         return Chosen(schedule.whole(), recipe=(schedule.algorithm, schedule.detail))
@@ -270,6 +271,35 @@ def own_part(fabric: Fabric, ranks: IntArray) -> Site:
         cache={},
     )
     return Site(part, np.arange(len(ranks)))
+
+
+def shared_part(fabric: Fabric, ranks: IntArray) -> Site:
+    """:func:`own_part`, or one made before that differs in labels alone, with all that is remembered with it."""
+    known: dict[bytes, Site] = fabric.cache.setdefault("sites", {})
+    key = ranks.tobytes()
+    if key not in known:
+        site = own_part(fabric, ranks)
+        known[key] = site if site.fabric is fabric else replace(site, fabric=_alike(fabric, site.fabric))
+    return known[key]
+
+
+def _alike(fabric: Fabric, part: Fabric) -> Fabric:
+    """The part of the fabric that was the first to have these nodes and links."""
+    digest = hashlib.blake2b(repr(part.grid).encode())
+    for values in (
+        part.kind,
+        part.source,
+        part.target,
+        part.bandwidth,
+        part.latency,
+        part.cables,
+        part.domain,
+    ):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    for flags in (part.multicast, part.reduce, part.one_pass, part.scale_out):
+        digest.update(b"none" if flags is None else np.ascontiguousarray(flags).tobytes())
+    parts: dict[bytes, Fabric] = fabric.cache.setdefault("parts", {})
+    return parts.setdefault(digest.digest(), part)
 
 
 def _joined(nodes: IntArray, source: IntArray, target: IntArray, members: IntArray) -> bool:

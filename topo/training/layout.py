@@ -39,7 +39,7 @@ class Groups:
     """
 
     def __init__(self, placement: Placement, axis: str) -> None:
-        self.members = placement.groups(axis)
+        self.members = placement.members(axis)
         self.size = int(self.members.shape[1])
         self.stage = placement.stage_of_groups(axis)
         self.fabric = placement.fabric

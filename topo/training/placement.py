@@ -150,6 +150,16 @@ class Placement:
             ranks = ranks.reshape(pp, ranks.shape[1], ranks.shape[2] // inner, inner).swapaxes(2, 3)
         return np.ascontiguousarray(ranks).reshape(-1, size)
 
+    def members(self, axis: str) -> IntArray:
+        """The same groups as their collectives see them [groups, size].
+
+        Along ``pp`` and ``cp`` the place in a group is a stage or a piece of the sequence.  Elsewhere nothing hangs on
+        the order: ranks stand as the fabric numbers them, whichever way the placement turns, and libraries find the
+        shapes that they know.
+        """
+        ranks = self.groups(axis)
+        return ranks if axis in ("pp", "cp") else np.sort(ranks, axis=1)
+
     def stage_of_groups(self, axis: str) -> IntArray:
         """Pipeline stage of every group [groups]; -1 along ``pp``, whose groups cross all stages."""
         count = self.rank.size // self.degree(axis)

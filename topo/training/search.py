@@ -269,7 +269,7 @@ def _pattern(placement: Placement) -> tuple[bytes, ...]:
     for axis in ("tp", "cp", "data", "pp", "ep", "edp"):
         if placement.degree(axis) > 1:
             table, count = np.unique(
-                patterns(placement.fabric, placement.groups(axis)), axis=0, return_counts=True
+                patterns(placement.fabric, placement.members(axis)), axis=0, return_counts=True
             )
             found += [axis.encode(), table.tobytes(), count.tobytes()]
     return tuple(found)
