@@ -10,8 +10,12 @@ True
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from topologies import load
 
 __version__ = "0.1.0"
+KEPT = 4
+"""Systems asked for by name that are kept for the next time."""
 __all__ = [
     "Collective",
     "Fabric",
@@ -260,9 +266,7 @@ def _system(system: str | System | Fabric) -> System:
     from topo.system import System
 
     if isinstance(system, str):
-        from topologies import load
-
-        return load(system)
+        return _loaded(system, _stamps(system))
     if isinstance(system, Fabric):
         return System(name=system.name, fabric=system)
     if isinstance(system, System):
@@ -271,6 +275,26 @@ def _system(system: str | System | Fabric) -> System:
         f"a {type(system).__name__} is no system",
         "give a name such as 'torus:4x4x4', a System, or a Fabric (of a networkx graph: Fabric.from_networkx)",
     )
+
+
+@lru_cache(maxsize=KEPT)
+def _loaded(name: str, stamps: tuple[object, ...]) -> System:
+    """A system asked for by name again has what was worked out about its fabric: routes, trees, programs."""
+    from topologies import load
+
+    return load(name)
+
+
+def _stamps(name: str) -> tuple[object, ...]:
+    """What tells whether the files that a name holds are still the same: where they are, when changed, how long."""
+    if "." not in name:
+        return ()
+    found: list[object] = []
+    for part in re.split(r"[,*=();]|:(?![/\\])", name):
+        with suppress(OSError, ValueError):
+            status = os.stat(part.strip())
+            found.append((os.path.abspath(part.strip()), status.st_mtime_ns, status.st_size))
+    return tuple(found)
 
 
 def _collective(

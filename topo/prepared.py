@@ -18,8 +18,8 @@ from topo.network.solver import run_alone
 from topo.network.structured import structured
 from topo.schedule import Schedule
 
-NEXT_TO_NOTHING = 1e-12
-"""Factor on all bytes that leaves latency alone."""
+NEXT_TO_NOTHING = 1e-6
+"""Bytes of the largest transfer that leave latency alone, whatever the size of the collective."""
 KEPT_ROWS = 200_000
 """Largest program, in rows and links, that is kept for other sizes."""
 LONG = 20_000
@@ -139,7 +139,8 @@ class Prepared:
         """Seconds with next to no bytes; no run is shorter."""
         if self.like is not None:
             return self.like.latency
-        return uncontended(self.folded, NEXT_TO_NOTHING)
+        largest = float(self.folded.program.bytes.max(initial=0.0))
+        return uncontended(self.folded, NEXT_TO_NOTHING / largest if largest > 0 else 1.0)
 
     @cached_property
     def busy(self) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 import topo
 from topo.errors import SweepError, nearest
 from topo.sweep.evaluate import CRASH, Call, Outcome, evaluate
+from topo.sweep.piles import piled
 from topo.sweep.point import Point
 
 KINDS = {
@@ -61,7 +62,7 @@ class Scheduler:
             No scheduler at the address, one that is lost on the way, or workers of another version of topo.
         """
         with _client(self.address) as client:
-            yield from _computed(client, self.address, call, points)
+            yield from _computed(client, self.address, call, piled(points))
 
 
 class Cluster:

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from topo.sweep.evaluate import CRASH, Call, Outcome, evaluate
+from topo.sweep.piles import Piles, piled
 from topo.sweep.point import Point
 
 
@@ -20,18 +21,19 @@ class Here:
     """Computes in this process, one point after the other."""
 
     def run(self, call: Call, points: Iterator[Point]) -> Iterator[tuple[Point, Outcome]]:
-        """Compute the points in their order."""
-        for point in points:
+        """Compute the points, those of one system one after the other."""
+        for point in piled(points):
             yield point, evaluate(call, point.command, point.inputs)
 
 
 @dataclass
 class _Worker:
-    """A process, our end of its pipe, and the point it is at."""
+    """A process, our end of its pipe, the point it is at, and the last one that it was given."""
 
     process: BaseProcess
     pipe: Any
     point: Point | None = None
+    last: Point | None = None
 
 
 class Processes:
@@ -59,18 +61,20 @@ class Processes:
         workers: list[_Worker] = []
         again: list[Point] = []
         tried: set[str] = set()
+        piles = Piles(points)
         try:
             while True:
                 busy = [worker for worker in workers if worker.point is not None]
                 while len(busy) < self.jobs:
-                    point = again.pop() if again else next(points, None)
+                    idle = next((worker for worker in workers if worker.point is None), None)
+                    others = [worker.point for worker in busy if worker.point is not None]
+                    point = again.pop() if again else piles.take(idle.last if idle else None, others)
                     if point is None:
                         break
-                    idle = next((worker for worker in workers if worker.point is None), None)
                     if idle is None:
                         idle = self._start(call)
                         workers.append(idle)
-                    idle.point = point
+                    idle.point = idle.last = point
                     busy.append(idle)
                     if not _send(idle, point):
                         break

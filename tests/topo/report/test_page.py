@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,10 +183,8 @@ class Opened:
         )
         self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
         self.page.on("request", lambda r: self.requests.append(r.url))
-        began = time.perf_counter()
         self.page.goto(file.as_uri())
         self.page.wait_for_selector("body[data-ready]")
-        self.seconds = time.perf_counter() - began
 
     def scroll(self) -> None:
         """Past all charts, so that they are drawn."""
@@ -304,10 +301,16 @@ def test_in_a_browser_everything_has_a_name(opened: Any) -> None:
     assert page.locator("h1").count() == 1
 
 
-def test_ten_thousand_records_open_quickly(opened: Any, tmp_path: Path) -> None:
+def test_ten_thousand_records_open_with_little_in_the_page(opened: Any, tmp_path: Path) -> None:
+    """How long that takes is for the benchmarks; here, that the page holds what is seen and no more."""
     report = opened(page_of(records(10_000, tuple(f"torus:{n}x{n}" for n in range(2, 12)))))
     assert (tmp_path / "report.html").stat().st_size < 10e6
-    assert report.seconds < 3 * 4, "3 s on a machine that does nothing else"
+    assert report.page.locator("#count").inner_text() == "10000 of 10000 records are left."
+    assert report.page.locator("#table tbody tr").count() == 25
+    assert report.page.locator("figure.chart").count() > report.page.locator(".main-svg").count() / 3, (
+        "charts far below are drawn when they are scrolled to"
+    )
+    assert report.page.locator("*").count() < 20_000
     report.scroll()
     assert report.complaints == []
     report.page.locator("[data-filter=input_on] summary").click()

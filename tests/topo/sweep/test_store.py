@@ -26,6 +26,7 @@ from topo.sweep.store import FORMAT, JOURNAL, QUARANTINE, read_about
 from topo.sweep.tables import in_order, write_tables
 
 ROOT = Path(__file__).parents[3]
+KILLS = 12
 
 
 def points(*values: Any) -> list[Point]:
@@ -200,6 +201,13 @@ def start(folder: Path, number: int, jobs: int) -> subprocess.Popen[bytes]:
     )
 
 
+def wait_for_lines(folder: Path, process: subprocess.Popen[bytes], lines: int) -> None:
+    """Until the journal has more lines than that, or the process has ended."""
+    journal = folder / JOURNAL
+    while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") <= lines):
+        time.sleep(0.002)
+
+
 def check_journal(folder: Path) -> Mapping[str, Any]:
     """Every line of the journal but a torn last one is a record, and no point is there twice."""
     lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True) if (folder / JOURNAL).exists() else []
@@ -214,23 +222,23 @@ def check_journal(folder: Path) -> Mapping[str, Any]:
 def test_killed_at_random_many_times_nothing_is_lost_doubled_or_half_written(
     tmp_path: Path, jobs: int
 ) -> None:
-    number, rng, kills = 300 * jobs, random.Random(jobs), 0
+    number, rng, kills = 400, random.Random(jobs), 0
     before: Mapping[str, Any] = {}
-    for _ in range(60):
+    while kills < KILLS:
         process = start(tmp_path / "killed", number, jobs)
-        try:
-            process.wait(timeout=rng.uniform(0.15, 0.8))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
+        wait_for_lines(tmp_path / "killed", process, len(before) + rng.randrange(number // KILLS))
+        time.sleep(rng.uniform(0.0, 0.01))
+        process.send_signal(signal.SIGKILL)
+        kills += 1
         _, said = process.communicate(timeout=60)
         assert process.returncode in (0, -signal.SIGKILL), said.decode()
         now = check_journal(tmp_path / "killed")
         assert all(now[key] == record for key, record in before.items()), "lost or changed"
         before = now
-        if process.returncode == 0:
-            break
-    assert kills >= 3
+    process = start(tmp_path / "killed", number, jobs)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said.decode()
+    assert len(check_journal(tmp_path / "killed")) == number
     undisturbed = start(tmp_path / "whole", number, 1)
     _, said = undisturbed.communicate(timeout=60)
     assert undisturbed.returncode == 0, said.decode()
