@@ -42,7 +42,7 @@ def test_two_workers_share_a_system_only_at_the_end() -> None:
         assert one is not None and one.inputs["on"] == "ring:0"
     assert (helping := piles.take(one, [other])) is not None
     assert (helping.inputs["on"], helping.inputs["size"]) == ("ring:1", 7)
-    assert len([point for point in iter(lambda: piles.take(other), None)]) == 2
+    assert len(list(iter(lambda: piles.take(other), None))) == 2
 
 
 def test_points_without_a_system() -> None:
