@@ -12,13 +12,16 @@ from topo.training.script import Item, Layer, Script, Talk, Work
 if TYPE_CHECKING:
     from topo.training.work import LayerBuilder
 
-STATIC_LAUNCHES = 140
-"""Operations of the forward pass of a layer whose sizes the routing does not change: attention, norms, router and what
-prepares the dispatch.  Fit to steps of Qwen3 30B on H100 without CUDA graphs, which the host limits; Megatron-Core's
-guide for GB200 counts 31 to 72 of them in the router alone
-(github:NVIDIA/Megatron-LM docs/discussions/deepseek-v3-gb200-optimization)."""
+ATTENTION_LAUNCHES = 70
+"""Operations of the forward pass of attention and norms.  This and the two below are fits, to steps of Qwen3 30B on
+H100 and B200 that the host limits, with and without CUDA graphs."""
+ROUTER_LAUNCHES = 70
+"""Operations of the router and of what prepares the dispatch; Megatron-Core's guide for GB200 counts 31 to 72 in the
+router alone (github:NVIDIA/Megatron-LM docs/discussions/deepseek-v3-gb200-optimization)."""
 ROUTED_LAUNCHES = 100
 """Operations whose sizes the routing sets, besides the experts' products: dispatch, permutations, combine."""
+LAUNCHES_OF_A_BIAS = 4
+"""Operations of the bias of one expert where it is an operation of its own."""
 LAUNCHES_OF_A_PRODUCT = 5
 """Operations of one product below 16 bits: itself, and quantising and transposing its inputs."""
 BIAS_PASSES = (14.0, 20.0)
@@ -108,9 +111,12 @@ class ExpertBlock:
         plan = self.builder.plan
         if plan.graphs == "all":
             return 0.0, 0.0
-        each = LAUNCHES_OF_A_PRODUCT if plan.precision in ("fp8", "fp4") else 2
-        local = 1 if plan.grouped_experts else self.local
-        launches = ROUTED_LAUNCHES + 2 * each * local + (STATIC_LAUNCHES if plan.graphs == "none" else 0)
+        each = 2 * (LAUNCHES_OF_A_PRODUCT if plan.precision in ("fp8", "fp4") else 2)
+        if self.builder.model.bias and not plan.fused_experts:
+            each += LAUNCHES_OF_A_BIAS
+        launches = ROUTED_LAUNCHES + each * (1 if plan.grouped_experts else self.local)
+        launches += ROUTER_LAUNCHES if plan.graphs == "none" else 0
+        launches += ATTENTION_LAUNCHES if plan.graphs in ("none", "router") else 0
         forward = launches * self.builder.rates.launch
         return forward, 2 * forward
 

@@ -17,7 +17,7 @@ class PlanError(TopoError):
 SCHEDULES = ("1f1b", "gpipe", "interleaved", "zb-h1")
 CONTEXT = ("ring", "ulysses")
 ATTENTION = ("current", "flash-2", "flash-1")
-GRAPHS = ("all", "static", "none")
+GRAPHS = ("all", "static", "router", "none")
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ class Plan:
     fused_experts : bool
         Biases and activation functions of experts are part of their products' kernels or of one other.
     graphs : str
-        What of a layer with experts is launched as CUDA graphs: ``all``, ``static`` (what does not depend on the
-        routing) or ``none``; for the rest the host waits to learn how many tokens each expert gets.
+        What of a layer with experts is launched as CUDA graphs: ``all``, ``static`` (attention and router, whose sizes
+        do not depend on the routing), ``router`` or ``none``; for the rest the host waits to learn how many tokens
+        each expert gets.
     deduplicate : bool
         A token crosses to each scale-up domain once, however many of its experts are there (DeepSeek-V3).
     attention : str

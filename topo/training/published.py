@@ -5,9 +5,9 @@ default; that is written down here once per software, with its source, and never
 
 - *Megatron* (NVIDIA's recipes: ``dgxc``, ``mbridge``, ``mlm``): distributed optimizer (ZeRO 1) overlapped with the
   computation, sequence parallelism, tensor parallel collectives overlapped by user buffers, interleaved schedules where
-  the row gives virtual stages, no recomputation (DeepSeek-V3: norms and activations), fused kernels, experts one by
-  one and dispatched in 16 bits.  Hybrid and later models that are no transformers of
-  :mod:`topo.training.model` are left out.
+  the row gives virtual stages, no recomputation, fused kernels, experts dispatched in 16 bits.  What the recipes of
+  Megatron-Bridge switch on by model, chip and release is in ``recipes.yaml`` (:mod:`topo.training.recipes`).  Hybrid
+  and later models that are no transformers of :mod:`topo.training.model` are left out.
 - *LLM Foundry* (``mosaic``): FSDP, kernels one by one, the attention kernels of 2022; gradients are
   reduced in 32 bits (its mixed precision mode DEFAULT).
 - *torchtitan* (``titan``): FSDP 2, recomputation and compilation as the notes say; H100s with 2.4 TB/s and 500 W.
@@ -30,6 +30,7 @@ from topo.training.choice import own_part
 from topo.training.model import Model
 from topo.training.named_models import load_model
 from topo.training.plan import Plan, PlanError
+from topo.training.recipes import recipe
 
 MODELS = {
     "llama3.1-8b": "llama3-8b",
@@ -252,10 +253,9 @@ def _megatron(row: Mapping[str, str], model: Model, devices: int, seq: int) -> R
         keys["overlap_pp"] = virtual > 1
         if virtual > 1:
             keys |= {"schedule": "interleaved", "virtual_stages": virtual}
-    if model.experts:
-        keys |= {"grouped_experts": False, "graphs": "static"}
-        if model.latent:
-            keys["recompute"] = "elementwise"
+    release = re.search(r"container (\d+(?:\.\d+)+)", row["notes"])
+    if release:
+        keys |= recipe("megatron-bridge", model.name, row["target"], _precision(row), release[1])
     if _number(row, "FSDP") > 1:
         keys |= {"zero": 3, "reshard": True}
     return keys, None
