@@ -39,8 +39,6 @@ million USD."""
 PLANS = 8
 SLOW = {"tpu-v5p": 4, "trn2-ultra": 2}
 """Plans that a search simulates at most before those with full contention; fewer on tori, which take longest."""
-STREAMS = ("wse3",)
-"""Systems whose network carries weights down and adds gradients on the way up."""
 CLOSE = 1.1
 """Below this factor an order may be one of short searches."""
 PRICES = {
@@ -91,7 +89,7 @@ def row(model: Model, system: System, seq: int, plans: int, jobs: int | None) ->
         return searched(model, system, seq, plans, jobs)
     why = f"no plan can fit: weights, gradients and optimizer states are {states / 1e9:,.0f} GB, its memory "
     why += f"{have / 1e9:,.0f} GB"
-    if system.name.split("*")[0] in STREAMS:
+    if system.outside_memory is not None:
         return streamed(model, system, seq) | {"note": why + ", so weights are streamed"}
     return laid_out(model, system, seq, why)
 
@@ -292,9 +290,10 @@ short: micro-batches of 1, 2 and 4, schedules 1F1B and interleaved, ZeRO 1 to 3,
 which is lowest on the tori (tpu-v5p, trn2-ultra), whose simulations take longest; a system whose search stopped at it
 says so. Figures of such a system are what it reaches at least.
 
-Where weights, gradients and optimizer states exceed the memory of the whole machine, no plan exists. Then wse3 streams
-its weights, which stay outside the wafers; dojo is tried with a region of its mesh for every layer; what still does not
-fit is listed with the reason. A chip of wse3 is a reticle field, 84 on a wafer; a chip of dojo is a die.
+Where weights, gradients and optimizer states exceed the memory of the whole machine, no plan exists. Then machines with
+a memory outside stream their weights from it (wse3 from MemoryX, dojo from the interface processors at the edge of its
+trays), and others are tried with a region of the mesh for every layer; what still does not fit is listed with the
+reason. A chip of wse3 is a reticle field, 84 on a wafer; a chip of dojo is a die.
 
 MFU is the product of three shares: of the peak that the kernels reach, of the step that is computation, and of the
 computed FLOPs that are the model's and not computed a second time. The first is mostly an input: a number for each

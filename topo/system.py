@@ -179,6 +179,29 @@ class Wafer:
 
 
 @dataclass(frozen=True)
+class OutsideMemory:
+    """A memory outside the accelerators of a scale-up domain, from which weights can be streamed.
+
+    Parameters
+    ----------
+    technology : str
+        Such as ``MemoryX behind SwarmX``.
+    bandwidth : float
+        B/s between it and one domain, per direction.
+    shared : bool
+        One memory serves all domains: what it sends is copied, and what it takes is added, on the way.
+        Else every domain has its own.
+    memory_bytes : float or None
+        Of one domain's; None where it is built as large as is asked for.
+    """
+
+    technology: str
+    bandwidth: float
+    shared: bool
+    memory_bytes: float | None = None
+
+
+@dataclass(frozen=True)
 class System:
     """A fabric with what stands on it.
 
@@ -231,6 +254,8 @@ class System:
     extra: Mapping[str, float] = field(default_factory=dict)
     """Other sourced figures of the file, by key, in SI units."""
     rent_range_usd_per_hour: tuple[float, float] | None = None
+    outside_memory: OutsideMemory | None = None
+    """Where weights can be streamed from, if anywhere."""
 
     @property
     def accelerators(self) -> int:

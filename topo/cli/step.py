@@ -61,10 +61,19 @@ Examples:
     help="plan; on wafers and tiles also dataflow (layers as regions) or streaming (weights come by layer).",
 )
 @click.option(
+    "--buffer",
+    type=COUNT,
+    default=2,
+    show_default=True,
+    help="Micro-batches of room between two regions (--mapping dataflow).",
+)
+@click.option(
     "--changes", type=click.IntRange(min=0), default=0, help="Changes of the graph in a step (--mapping)."
 )
 @click.option(
-    "--reconfiguration", default="0s", metavar="TIME", help="Time of one change, such as 20s (--mapping)."
+    "--reconfiguration",
+    metavar="TIME",
+    help="Time of one change, such as 20s (--mapping).  [default: all memory written anew]",
 )
 @click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="JSON that Perfetto opens.")
 @click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help=".svg, .png or .pdf.")
@@ -80,8 +89,9 @@ def command(
     ideal_kernels: bool,
     no_memory_check: bool,
     mapping: str,
+    buffer: int,
     changes: int,
-    reconfiguration: str,
+    reconfiguration: str | None,
     timeline: Path | None,
     figure: Path | None,
     as_json: bool,
@@ -100,7 +110,9 @@ def command(
     if overlap_tp:
         plan["overlap_tp"] = True
     if mapping != "plan":
-        _mapped(model, system, mapping, plan, changes, reconfiguration, not no_memory_check, as_json)
+        _mapped(
+            model, system, mapping, plan, buffer, changes, reconfiguration, ccl, not no_memory_check, as_json
+        )
         return
     result = topo.step(
         model,
@@ -127,8 +139,10 @@ def _mapped(
     system: str,
     mapping: str,
     plan: dict[str, Any],
+    buffer: int,
     changes: int,
-    reconfiguration: str,
+    reconfiguration: str | None,
+    ccl: str | None,
     check_memory: bool,
     as_json: bool,
 ) -> None:
@@ -144,8 +158,10 @@ def _mapped(
         topo.load(system),
         mapping,
         plan,
+        buffer=buffer,
         changes=changes,
-        reconfiguration_s=parse_time(reconfiguration, allow_zero=True),
+        reconfiguration_s=None if reconfiguration is None else parse_time(reconfiguration, allow_zero=True),
         check_memory=check_memory,
+        ccl=ccl,
     )
     click.echo(mapped_json(record) if as_json else mapped_block(record))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topo.report.blocks import percent, set_block
-from topo.units import format_time
+from topo.units import format_bandwidth, format_time
 
 if TYPE_CHECKING:
     from topo.training.engine import Span
@@ -84,10 +84,12 @@ def mapped_block(record: Mapping[str, Any]) -> str:
     times = {
         "fill_s": "filling and draining",
         "reconfiguration_s": "reconfiguration",
-        "update_s": "update",
         "compute_s": "compute",
         "down_s": "weights down",
         "up_s": "gradients up",
+        "exchange_s": "talk between neighbours",
+        "between_s": "talk between machines",
+        "update_s": "update",
     }
     parts = [f"{words} {format_time(record[key])}" for key, words in times.items() if record.get(key)]
     rows = [
@@ -96,9 +98,23 @@ def mapped_block(record: Mapping[str, Any]) -> str:
         ("speed", f"{record['tokens_per_s']:,.0f} tokens/s"),
         ("MFU", percent(record["mfu"])),
         ("of which", "; ".join(parts)),
+        ("bound", f"{format_time(record['bound_s'])} ({record['binds']})"),
     ]
-    if "bound_s" in record:
-        rows.append(("bound", f"{format_time(record['bound_s'])} ({record['binds']})"))
+    if "service_s" in record:
+        rows.append(
+            (
+                "regions",
+                f"{format_time(record['service_s'])} for a micro-batch; transfers between them up to "
+                f"{format_time(record['crossing_s'])}, busiest {record['bottleneck']}",
+            )
+        )
+    if "outside_bytes" in record:
+        ways = f"{format_bandwidth(record['down_Bps'])} down, {format_bandwidth(record['up_Bps'])} up"
+        rows += [
+            ("weights", f"from {record['outside_memory']}; {ways}, {record['passes']} times a step"),
+            ("split", f"matrices over {record['tensor']} accelerators, recompute {record['recompute']}"),
+            ("memory", f"{record['outside_bytes'] / 1e9:,.1f} GB outside each machine"),
+        ]
     if "memory_bytes" in record:
         rows.append(("memory", f"{record['memory_bytes'] / 1e9:,.1f} GB on the whole machine"))
     return set_block(f"{record['model']} on {record['system']}", rows)

@@ -1,16 +1,13 @@
-"""Machines that run a model as a pipeline of regions, or stream its weights: wafers and tile meshes.
+"""Static dataflow: every layer has a region of a mesh for good, samples flow through.
 
-*Static dataflow*: every layer has a region of the mesh for good, samples flow through.  With service times ``tau_i``
-and ``f`` samples of room between two stages, counted from the start of the first to the end of the second, the moment
-``x_i(n)`` at which stage ``i`` is done with sample ``n`` follows the max-plus recurrence
+With service times ``tau_i`` and ``f`` samples of room between two stages, counted from the start of the first to the
+end of the second, the moment ``x_i(n)`` at which stage ``i`` is done with sample ``n`` follows the max-plus recurrence
 
     ``x_i(n) = max(x_{i-1}(n), x_i(n-1), x_{i+1}(n-f)) + tau_i``.
 
-The throughput is ``1 / max tau`` from two samples of room on; with one, neighbours take turns.
-
-*Weight streaming*: weights come down a tree to every machine for the forward and again for the backward pass, and
-gradients are added on the way up.  A link carries ``2 P b_w`` down and ``P b_g`` up per step, whatever the number of
-machines.
+The throughput is ``1 / max tau`` from two samples of room on; with one, neighbours take turns.  Stages are the forward
+and the backward part of every region, and the transfers between them: all regions send at the same time, routed over
+the mesh (:mod:`topo.training.regions`).  A changed graph drains the pipeline and costs the time of loading another.
 """
 
 from __future__ import annotations
@@ -18,10 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from topo.errors import TopoError
 from topo.system import System
-from topo.training.model import BYTES, Model
+from topo.training.model import Model
 from topo.training.plan import Plan
 from topo.training.rates import chip_rates
 from topo.training.script import flops_of, seconds_of
@@ -30,9 +28,6 @@ from topo.training.stages import Stage, build_stages
 
 class DataflowError(TopoError):
     """A mapping that a dataflow machine cannot hold."""
-
-
-# Static pipelines ---------------------------------------------------------------------------------------
 
 
 def pipeline_finish(service: Sequence[float], samples: int, buffer: int = 1) -> list[float]:
@@ -73,49 +68,69 @@ def pipeline_finish(service: Sequence[float], samples: int, buffer: int = 1) -> 
 
 
 @dataclass(frozen=True)
-class Region:
-    """Part of a mesh that holds some layers for good.
-
-    Parameters
-    ----------
-    name : str
-    share : float
-        Of the machine's computing power.
-    seconds : float
-        For one sample, forward and backward.
-    """
-
-    name: str
-    share: float
-    seconds: float
-
-
-@dataclass(frozen=True)
 class DataflowStep:
     """A step of a dataflow machine.
 
     Parameters
     ----------
     step_s : float
-    regions : tuple of Region
+    service_s : float
+        Seconds of every region for one micro-batch.
+    crossing_s : float
+        Seconds of the slowest transfer between two regions, all of them at once.
     fill_s : float
         Seconds in which the pipeline fills and drains.
     reconfiguration_s : float
         Seconds in which the graph was changed.
     update_s : float
         Seconds of the weights' update.
+    bound_s : float
+        The FLOPs at the machine's peak, or the bytes of some link at its bandwidth.
+    binds : str
+        ``compute`` or ``link``.
+    bottleneck : str
+        The link that carries most for its bandwidth.
     tokens_per_s : float
     memory_bytes : float
         Of weights, gradients, optimizer states and activations on the machine.
     """
 
     step_s: float
-    regions: tuple[Region, ...]
+    service_s: float
+    crossing_s: float
     fill_s: float
     reconfiguration_s: float
     update_s: float
+    bound_s: float
+    binds: str
+    bottleneck: str
     tokens_per_s: float
     memory_bytes: float
+
+
+def reconfiguration_seconds(system: System) -> float:
+    """Seconds to load another graph, where nobody says: all memory of a machine written anew over its way in.
+
+    An assumption: no vendor has published the time.  A tenth of it (programs alone) and ten times as much (with the
+    host's part) are as plausible, so sweep it.
+
+    Raises
+    ------
+    DataflowError
+        The system has neither a memory outside nor a network, from which a graph could come.
+    """
+    from topo.training.step import require_chip
+
+    inside = system.accelerators / system.fabric.domains
+    way = system.outside_memory.bandwidth if system.outside_memory else 0.0
+    if not way and system.scale_out is not None:
+        way = system.scale_out.nic_bandwidth * inside
+    if not way:
+        raise DataflowError(
+            f"how fast another graph comes into {system.name} is not known",
+            "give --reconfiguration, such as 1s",
+        )
+    return require_chip(system).memory_bytes * inside / way
 
 
 def static_dataflow(
@@ -125,13 +140,12 @@ def static_dataflow(
     *,
     buffer: int = 2,
     changes: int = 0,
-    reconfiguration_s: float = 0.0,
+    reconfiguration_s: float | None = None,
     check_memory: bool = True,
 ) -> DataflowStep:
     """A step of a model laid out over the whole machine, every unit of it a region.
 
-    Regions get shares of the machine in proportion to their work, so that all take the same time; activations go from
-    each region to the next over the links that cross the boundary between them.
+    Regions get shares of the machine in proportion to their work, so that all take the same time.
 
     Parameters
     ----------
@@ -141,19 +155,21 @@ def static_dataflow(
     plan : Plan
         Its batch, sequence and precision; degrees are not used.
     buffer : int
-        Micro-batches that fit between two regions.
+        Micro-batches that fit between two stages.
     changes : int
         Times that the graph changes in a step (as for sequences of other lengths, or other experts).
-    reconfiguration_s : float
-        Seconds that one change costs; the pipeline drains before it.
+    reconfiguration_s : float, optional
+        Seconds that one change costs; the pipeline drains before it.  By default
+        :func:`reconfiguration_seconds`.
     check_memory : bool
         Refuse a model that the machine's memory does not hold.
 
     Raises
     ------
     DataflowError
-        The machine's memory does not hold the model; by how much.
+        The machine's memory does not hold the model (by how much), or there are more changes than micro-batches.
     """
+    from topo.training.regions import crossings, lay_regions
     from topo.training.step import require_chip
 
     chip = require_chip(system)
@@ -168,6 +184,7 @@ def static_dataflow(
         optimizer_bytes=plan.optimizer_bytes,
     )
     (stage,) = build_stages(model, whole, rates)
+    units = stage.chunks[0]
     memory = _memory(model, whole, stage, buffer)
     have = chip.memory_bytes * system.accelerators
     if check_memory and memory > have:
@@ -175,26 +192,58 @@ def static_dataflow(
             f"{model.name} needs {memory / 1e9:,.0f} GB on {system.name} with {have / 1e9:,.0f} GB",
             "stream its weights, take a smaller model, or more machines",
         )
-    units = stage.chunks[0]
+    if changes >= whole.micro_batches:
+        raise DataflowError(
+            f"{changes} changes of the graph among {whole.micro_batches} micro-batches",
+            f"at most {whole.micro_batches - 1}, one before each but the first",
+        )
     work = [seconds_of(unit.layer.forward) + seconds_of(unit.layer.backward) for unit in units]
-    total = math.fsum(work)
-    # One accelerator needs `total`; all of them together, split in proportion to the work, need this for each region.
-    each = total / system.accelerators
-    crossing = _crossing_seconds(model, whole, system)
-    service = max(each, crossing)
-    runs = changes + 1
-    batches = whole.micro_batches
-    fill = (2 * len(units) - 1) * service
-    steady = max(batches - runs, 0) * service
+    # One accelerator needs all of the work; in proportion to it, every region needs the same time.
+    service = math.fsum(work) / system.accelerators
+    moved = 2.0 * whole.micro_tokens * model.hidden
+    crossing = crossings(system.fabric, lay_regions(system.fabric, work), moved)
+    chain = [service]
+    for seconds in crossing.forward:
+        chain += [seconds, service]
+    chain.append(service)
+    for seconds in reversed(crossing.backward):
+        chain += [seconds, service]
+    runs = [len(part) for part in _parts(whole.micro_batches, changes + 1)]
+    steady = whole.micro_batches * max(chain)
+    flowing = math.fsum({n: pipeline_finish(chain, n, buffer)[-1] for n in set(runs)}[n] for n in runs)
     update = rates.memory(
         stage.dense
         * (2 * whole.optimizer_bytes + whole.gradient_bytes + whole.parameter_bytes)
         / system.accelerators
     )
-    pauses = changes * reconfiguration_s
-    seconds = runs * (fill + service) + steady + pauses + update
-    regions = tuple(Region(u.name, w / total, service) for u, w in zip(units, work, strict=True))
-    return DataflowStep(seconds, regions, runs * fill, pauses, update, whole.tokens / seconds, memory)
+    pauses = 0.0
+    if changes:
+        each = reconfiguration_seconds(system) if reconfiguration_s is None else reconfiguration_s
+        pauses = changes * each
+    seconds = flowing + pauses + update
+    peak = max(chip.flops(plan.precision), chip.peak_flops.get("bf16", 0.0))
+    flops = math.fsum(flops_of(u.layer.forward) + flops_of(u.layer.backward) for u in units)
+    compute = flops * whole.micro_batches / (peak * system.accelerators)
+    links = crossing.link_s * whole.micro_batches
+    return DataflowStep(
+        step_s=seconds,
+        service_s=service,
+        crossing_s=max(*crossing.forward, *crossing.backward, 0.0),
+        fill_s=flowing - steady,
+        reconfiguration_s=pauses,
+        update_s=update,
+        bound_s=max(compute, links),
+        binds="link" if links > compute else "compute",
+        bottleneck=crossing.bottleneck,
+        tokens_per_s=whole.tokens / seconds,
+        memory_bytes=memory,
+    )
+
+
+def _parts(number: int, parts: int) -> list[range]:
+    """A number cut as evenly as can be."""
+    cuts = [number * i // parts for i in range(parts + 1)]
+    return [range(a, b) for a, b in pairwise(cuts)]
 
 
 def _memory(model: Model, plan: Plan, stage: Stage, buffer: int) -> float:
@@ -207,140 +256,3 @@ def _memory(model: Model, plan: Plan, stage: Stage, buffer: int) -> float:
     )
     flying = sum(min(2 * (layers - i) - 1, plan.micro_batches) for i in range(layers))
     return states + flying * kept + buffer * layers * 2.0 * plan.micro_tokens * model.hidden
-
-
-def _crossing_seconds(model: Model, plan: Plan, system: System) -> float:
-    """Seconds for the activations of a micro-batch to cross the boundary between two regions.
-
-    A region of a mesh with N accelerators and L layers has about sqrt(N / L) accelerators along its edge, each with one
-    link across.
-    """
-    fabric = system.fabric
-    edge = max(math.sqrt(system.accelerators / (model.layers + 2)), 1.0)
-    return 2 * 2.0 * plan.micro_tokens * model.hidden / (edge * float(fabric.bandwidth.max()))
-
-
-# Weight streaming ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StreamedStep:
-    """A step of machines to which weights are streamed.
-
-    Parameters
-    ----------
-    step_s : float
-    compute_s : float
-        Seconds of the kernels alone.
-    down_s, up_s : float
-        Seconds of the weights' way down (forward and backward) and of the gradients' way up, alone.
-    bound_s : float
-        ``max(FLOPs / (n peak), 2 P b_w / IO, P b_g / IO)``.
-    binds : str
-        ``compute``, ``weights`` or ``gradients``.
-    tokens_per_s : float
-    """
-
-    step_s: float
-    compute_s: float
-    down_s: float
-    up_s: float
-    bound_s: float
-    binds: str
-    tokens_per_s: float
-
-
-def weight_streaming(
-    model: Model,
-    plan: Plan,
-    *,
-    machines: int,
-    peak_flops: float,
-    io_bandwidth: float,
-    efficiency: float = 1.0,
-    fan_out: int = 4,
-    latency: float = 0.0,
-    changes: int = 0,
-    reconfiguration_s: float = 0.0,
-    backward: float = 2.0,
-) -> StreamedStep:
-    """A data parallel step of ``machines`` machines whose weights come layer by layer.
-
-    The weights of the next layer come while a layer computes (two layers of room); all sequences of a machine pass a
-    layer before the next one comes.
-
-    Parameters
-    ----------
-    model : Model
-    plan : Plan
-        Batch, sequence, precision; ``parameter_bytes`` down and ``gradient_bytes`` up.
-    machines : int
-    peak_flops : float
-        Of one machine.
-    io_bandwidth : float
-        B/s into a machine and out of it.
-    efficiency : float
-        Share of the peak that kernels reach.
-    fan_out : int
-        Machines, or nodes of the tree, below one node.
-    latency : float
-        Seconds of one level of the tree.
-    changes : int
-        Times that the graph changes in a step.
-    reconfiguration_s : float
-        Seconds that one change costs.
-    backward : float
-        FLOPs of the backward pass over those of the forward pass; 3 where all is computed again.
-
-    Raises
-    ------
-    DataflowError
-        The sequences do not divide by the machines.
-    """
-    if machines < 1 or plan.batch % machines:
-        raise DataflowError(
-            f"{plan.batch} sequences do not divide by {machines} machines", "take a multiple of the machines"
-        )
-    if min(peak_flops, io_bandwidth, efficiency) <= 0 or fan_out < 2:
-        raise DataflowError("peak, bandwidth and efficiency must be above 0, and the fan-out 2 or more")
-    tokens = plan.tokens / machines
-    units = build_units(model, plan)
-    levels = math.ceil(math.log(machines, fan_out)) if machines > 1 else 0
-    speed = peak_flops * efficiency
-    down = [unit[0] * plan.parameter_bytes / io_bandwidth for unit in units]
-    up = [unit[0] * plan.gradient_bytes / io_bandwidth for unit in units]
-    work = [unit[1] * tokens / speed for unit in units]
-    # One stream down: all layers forward, then all layers backward; each layer computes when it is there and the layer
-    # before is done; the gradients of a layer go up after it, one after the other.
-    came = done = sent = levels * latency
-    finished: list[float] = []
-    sequence = [(d, w, 0.0) for d, w in zip(down, work, strict=True)]
-    sequence += [(d, backward * w, u) for d, w, u in reversed(list(zip(down, work, up, strict=True)))]
-    for number, (arrival, seconds, gradients) in enumerate(sequence):
-        room = finished[number - 2] if number >= 2 else 0.0
-        came = max(came, room) + arrival
-        done = max(done, came) + seconds
-        finished.append(done)
-        if gradients:
-            sent = max(sent, done) + gradients
-    step = max(done, sent) + (levels * latency if machines > 1 else 0.0) + changes * reconfiguration_s
-    flops = math.fsum(unit[1] for unit in units) * (1 + backward) * tokens
-    parts = {
-        "compute": flops / peak_flops,
-        "weights": 2 * math.fsum(down),
-        "gradients": math.fsum(up),
-    }
-    binds = max(parts, key=parts.__getitem__)
-    return StreamedStep(
-        step, flops / speed, 2 * math.fsum(down), math.fsum(up), parts[binds], binds, plan.tokens / step
-    )
-
-
-def build_units(model: Model, plan: Plan) -> list[tuple[float, float]]:
-    """Parameters and forward FLOPs per token of the embedding, each layer, and the head."""
-    from topo.training.rates import Rates
-
-    rates = Rates("any", dict.fromkeys(BYTES, 1.0), 1.0)
-    single = Plan(seq=plan.seq, global_batch=1, precision=plan.precision)
-    (stage,) = build_stages(model, single, rates)
-    return [(unit.parameters, flops_of(unit.layer.forward) / plan.seq) for unit in stage.chunks[0]]

@@ -67,7 +67,7 @@ def default_plan(model: Model, system: System, given: dict[str, Any]) -> Plan:
             f"{model.name} fits {system.name} under no plan: the smallest needs {smallest[0] / 1e9:.1f} GB on each "
             f"accelerator and {chip.name} has {room(chip) / 1e9:.1f} GB for it",
             f"{(smallest[0] - room(chip)) / 1e9:.1f} GB too much; take more accelerators"
-            + (", or stream its weights (mapping streaming)" if system.wafer else ""),
+            + (", or stream its weights (mapping streaming)" if system.outside_memory else ""),
         )
     require_room(model, plan, memory_of(model, plan, build_stages(model, plan, rates)), chip, system.name)
     raise PlanError(f"{model.name} does not fit", nearest_plan(model, plan, room(chip)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from topo.errors import CatalogueError, FabricError, nearest
 from topo.fabric import Fabric
-from topo.system import Chip, ScaleOut, ScaleUp, System, Wafer
+from topo.system import Chip, OutsideMemory, ScaleOut, ScaleUp, System, Wafer
 from topo.units import parse_bandwidth, parse_count, parse_time
 from topologies.catalogue import plan as plans
 from topologies.catalogue.compact import mesh_fabric
@@ -119,6 +119,7 @@ def assemble(
         scale_up=_scale_up(system, plan),
         scale_out=network,
         wafer=_wafer(system, plan),
+        outside_memory=_outside_memory(system, domain.ranks, options),
         extra={key: fact.number for key, fact in system.published.items()},
     )
 
@@ -316,6 +317,25 @@ def _wafer(system: SystemFile, plan: Plan) -> Wafer | None:
         core_link_bandwidth=plan.link_bandwidth[0],
         clock_hz=system.wafer.clock.number,
         ramp_cycles=system.wafer.ramp.number,
+    )
+
+
+def _outside_memory(
+    system: SystemFile, accelerators: int, options: Mapping[str, str]
+) -> OutsideMemory | None:
+    """The memory outside the accelerators of one domain, or of all where they share it."""
+    file = system.outside_memory
+    if file is None:
+        return None
+    size, shared = file.size, file.shared.value
+    rate = file.bandwidth.number * _measure(file.bandwidth.per, accelerators, 1.0)
+    if shared and "nic" in options:  # it stands behind the network
+        rate = parse_bandwidth(options["nic"]) * accelerators
+    return OutsideMemory(
+        technology=file.technology,
+        bandwidth=rate,
+        shared=shared,
+        memory_bytes=size.number * _measure(size.per, accelerators, 1.0) if size else None,
     )
 
 

@@ -27,6 +27,8 @@ from topologies.catalogue.values import (
     Marketing,
     Model,
     NicBandwidth,
+    PoolBandwidth,
+    PoolSize,
     Power,
     Price,
     Remark,
@@ -145,6 +147,15 @@ class Wafer(Model):
     ramp: Count
 
 
+class OutsideMemory(Model):
+    """A memory outside the accelerators, from which weights can be streamed."""
+
+    technology: Text
+    shared: Flag
+    bandwidth: PoolBandwidth
+    size: PoolSize | None = None
+
+
 class SystemFile(Model):
     """A whole catalogue file."""
 
@@ -161,6 +172,7 @@ class SystemFile(Model):
     wafer: Wafer | None = None
     assumptions: dict[str, Builder] = Field(default_factory=dict)
     scale_out: ScaleOut | None = None
+    outside_memory: OutsideMemory | None = None
     power: Power | None = None
     price: Price | None = None
     rent: Rent | None = None

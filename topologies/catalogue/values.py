@@ -120,6 +120,18 @@ class Size(Value):
         return _with_unit(given, parse_bytes, "80GB or 32GiB")
 
 
+class PoolBandwidth(Bandwidth):
+    """B/s of a memory that several accelerators share."""
+
+    per: Per
+
+
+class PoolSize(Size):
+    """Bytes of a memory that several accelerators share."""
+
+    per: Per
+
+
 class Time(Value):
     """Seconds."""
 

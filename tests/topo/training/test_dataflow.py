@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import topo
-from topo.training.dataflow import (
-    DataflowError,
-    build_units,
-    pipeline_finish,
-    static_dataflow,
-    weight_streaming,
-)
+from topo.training.dataflow import DataflowError, pipeline_finish, static_dataflow
 from topo.training.named_models import load_model
 from topo.training.plan import Plan
+from topo.training.regions import crossings, lay_regions, winding
 
 SMALL = load_model("layers=8,hidden=1024,heads=16,ffn=4096,vocabulary=32000")
 
@@ -37,19 +33,46 @@ def test_even_stages_with_any_room() -> None:
         pipeline_finish([1.0], 1, 0)
 
 
+PLAN = Plan(global_batch=64, seq=1024)
+
+
 def test_static_dataflow_on_a_wafer() -> None:
-    system = topo.load("wse3")
-    plan = Plan(global_batch=64, seq=1024)
-    still = static_dataflow(SMALL, system, plan)
-    assert sum(region.share for region in still.regions) == pytest.approx(1.0)
-    assert len(still.regions) == SMALL.layers + 2
-    service = still.regions[0].seconds
-    regions, batches = len(still.regions), 64
-    expected = (2 * regions - 1 + batches) * service + still.update_s
-    assert still.step_s == pytest.approx(expected)
-    changed = static_dataflow(SMALL, system, plan, changes=3, reconfiguration_s=0.5)
+    """2 L parts of regions and the transfers between them, one micro-batch after the other."""
+    still = static_dataflow(SMALL, topo.load("wse3"), PLAN)
+    layers = SMALL.layers + 2
+    slowest = max(still.service_s, still.crossing_s)
+    assert still.step_s - still.update_s == pytest.approx(still.fill_s + 64 * slowest)
+    least = (2 * layers - 1) * still.service_s
+    assert least < still.fill_s <= least + 2 * (layers - 1) * still.crossing_s * (1 + 1e-9)
+    assert still.step_s >= still.bound_s
+    changed = static_dataflow(SMALL, topo.load("wse3"), PLAN, changes=3, reconfiguration_s=0.5)
     assert changed.reconfiguration_s == pytest.approx(1.5)
-    assert changed.step_s - still.step_s == pytest.approx(1.5 + 3 * (2 * regions - 1) * service)
+    assert changed.step_s - still.step_s == pytest.approx(1.5 + 3 * still.fill_s)
+    assumed = static_dataflow(SMALL, topo.load("wse3"), PLAN, changes=3)
+    assert assumed.reconfiguration_s == pytest.approx(3 * 44e9 / 150e9)
+
+
+def test_without_room_regions_take_turns() -> None:
+    roomy = static_dataflow(SMALL, topo.load("wse3"), PLAN, buffer=2)
+    tight = static_dataflow(SMALL, topo.load("wse3"), PLAN, buffer=1)
+    each = roomy.service_s
+    assert tight.step_s - roomy.step_s >= 60 * min(each, roomy.crossing_s)
+
+
+def test_slow_links_bind() -> None:
+    """With links far too slow for the activations every transfer takes the time of its bytes."""
+    system = topo.load("dojo:1x1,bandwidth=1GB/s")
+    found = static_dataflow(SMALL, system, Plan(global_batch=4, seq=1024, recompute="full"))
+    assert found.binds == "link"
+    assert found.crossing_s == pytest.approx(found.bound_s / 4, rel=1e-3)
+    assert found.crossing_s > 8 * found.service_s
+    assert found.bound_s <= found.step_s
+    assert found.bottleneck.startswith("link ")
+
+
+def test_more_changes_than_micro_batches() -> None:
+    with pytest.raises(DataflowError, match="at most 63"):
+        static_dataflow(SMALL, topo.load("wse3"), PLAN, changes=64)
 
 
 def test_a_model_that_no_wafer_holds() -> None:
@@ -57,36 +80,48 @@ def test_a_model_that_no_wafer_holds() -> None:
         static_dataflow(load_model("gpt3-175b"), topo.load("wse3"), Plan(global_batch=64, seq=2048))
 
 
-def test_units_hold_the_model() -> None:
-    model = load_model("llama3-8b")
-    units = build_units(model, Plan(seq=2048))
-    assert sum(parameters for parameters, _ in units) == pytest.approx(model.parameters)
-    assert sum(flops for _, flops in units) == pytest.approx(model.forward_flops(2048))
+# Regions ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("machines", [1, 4, 16])
-def test_weight_streaming_bounds(machines: int) -> None:
-    """13e9 parameters in 16 bits over 150 GB/s: 0.347 s down, whatever the number of machines."""
-    model = load_model("layers=40,hidden=5120,heads=40,vocabulary=50257")
-    plan = Plan(global_batch=16, seq=2048, gradient_bytes=2.0)
-    found = weight_streaming(model, plan, machines=machines, peak_flops=5e15, io_bandwidth=150e9)
-    assert found.down_s == pytest.approx(2 * model.parameters * 2 / 150e9, rel=1e-3)
-    assert found.up_s == pytest.approx(model.parameters * 2 / 150e9, rel=1e-3)
-    assert found.step_s >= found.bound_s
+@pytest.mark.parametrize("shape", [(6, 9), (5, 7), (1, 8), (2, 3, 4), (12,)])
+@pytest.mark.parametrize("height", [1, 2, 3])
+def test_the_line_visits_everybody_and_its_neighbours_are_near(shape: tuple[int, ...], height: int) -> None:
+    line = winding(shape, height)
+    assert sorted(line.tolist()) == list(range(int(np.prod(shape))))
+    place = np.stack(np.unravel_index(line, (1, 1, *shape)[-3:]), axis=1)
+    assert np.abs(np.diff(place, axis=0)).sum(axis=1).max() <= height + 1
 
 
-def test_weight_streaming_ends() -> None:
-    """All computation, or all streaming."""
-    plan = Plan(global_batch=8, seq=1024)
-    slow = weight_streaming(SMALL, plan, machines=8, peak_flops=1e12, io_bandwidth=1e15)
-    assert slow.binds == "compute"
-    assert slow.step_s == pytest.approx(slow.compute_s, rel=1e-3)
-    fast = weight_streaming(SMALL, plan, machines=8, peak_flops=1e20, io_bandwidth=1e9)
-    assert fast.binds in ("weights", "gradients")
-    assert fast.step_s == pytest.approx(fast.bound_s, rel=0.7)
-    moved = weight_streaming(
-        SMALL, plan, machines=8, peak_flops=1e12, io_bandwidth=1e15, changes=2, reconfiguration_s=1.0
-    )
-    assert moved.step_s == pytest.approx(slow.step_s + 2.0)
-    with pytest.raises(DataflowError, match="do not divide by 3 machines"):
-        weight_streaming(SMALL, plan, machines=3, peak_flops=1e12, io_bandwidth=1e12)
+def test_regions_hold_what_their_work_asks_for() -> None:
+    fabric = topo.load("dojo").fabric
+    regions = lay_regions(fabric, [1.0, 2.0, 1.0, 6.0])
+    assert regions.ends.tolist() == pytest.approx([0.0, 15.0, 45.0, 60.0, 150.0])
+    held = np.zeros(150)
+    for layer, work in enumerate((15, 30, 15, 90)):
+        ranks, share = regions.parts(layer)
+        assert share.sum() == pytest.approx(1.0)
+        held[ranks] += share * work
+    assert held == pytest.approx(np.ones(150))
+    small = lay_regions(topo.load("wse3:2x2").fabric, [1.0, 1.0, 1.0])
+    ranks, share = small.parts(1)
+    assert share.tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_transfers_contend_on_the_links_of_the_mesh() -> None:
+    """Four dies in a row, a region each, 2 TB/s: every link carries one activation each way, in its time."""
+    fabric = topo.load("mesh:4x1,bandwidth=2TB/s,latency=100ns").fabric
+    found = crossings(fabric, lay_regions(fabric, [1.0] * 4), 2e9)
+    assert found.forward == pytest.approx((1e-3 + 1e-7,) * 3)
+    assert found.backward == pytest.approx((1e-3 + 1e-7,) * 3)
+    assert found.link_s == pytest.approx(1e-3)
+    # Two regions of two dies: the first sends to the third, the second to the fourth, over one link.
+    pair = crossings(fabric, lay_regions(fabric, [1.0] * 2), 2e9)
+    assert pair.link_s == pytest.approx(1e-3)
+    assert pair.forward == pytest.approx((1e-3 + 2e-7,))
+
+
+def test_layers_on_the_same_die_send_nothing() -> None:
+    fabric = topo.load("mesh:2x1").fabric
+    found = crossings(fabric, lay_regions(fabric, [1.0] * 4), 1e6)
+    assert found.forward[0] == found.forward[2] == found.backward[0] == 0.0
+    assert found.forward[1] > 0
