@@ -17,6 +17,7 @@ class PlanError(TopoError):
 SCHEDULES = ("1f1b", "gpipe", "interleaved", "zb-h1")
 CONTEXT = ("ring", "ulysses")
 ATTENTION = ("current", "flash-2", "flash-1")
+RINGS = ("fused", "plain")
 GRAPHS = ("all", "static", "router", "none")
 
 
@@ -26,6 +27,12 @@ class Plan:
 
     The accelerators form a block ``pp x dp x cp x tp``; experts are spread over neighbours among the ranks of one
     pipeline stage, and the shards of ZeRO over the data ranks (``dp x cp``).
+
+    What a search may vary, each simulated and held against closed forms: ``tp cp pp dp ep``; ``micro_batch``;
+    ``schedule`` and ``virtual_stages``; ``layer_split`` (uneven stages); ``zero`` and ``shard`` (hybrid sharding: the
+    ranks of a scale-up domain, say); ``recompute``; ``context``; ``node_limit`` (changes what the model computes);
+    ``overlap_tp``, ``bucket_bytes`` and ``prefetch``; ``offload_bandwidth`` (where the machine has it).  The others
+    describe the software.
 
     Parameters
     ----------
@@ -57,6 +64,10 @@ class Plan:
         Of the matrix products: ``fp32``, ``bf16``, ``fp8`` or ``fp4``.
     context : str
         ``ring`` attention (arXiv:2310.01889) or ``ulysses`` (arXiv:2309.14509).
+    ring : str
+        How ring attention is written: ``fused``; or ``plain``, which repeats keys and values for all query heads,
+        passes their gradients on in 32 bits, and merges its parts by operations one by one (PyTorch's context
+        parallelism).
     gradient_bytes : float
         Bytes of one gradient when it is reduced.
     parameter_bytes : float
@@ -91,6 +102,11 @@ class Plan:
         A token crosses to each scale-up domain once, however many of its experts are there (DeepSeek-V3).
     attention : str
         Which fused attention kernels: ``current``, ``flash-2`` (2023) or ``flash-1`` (2022).
+    node_limit : int or None
+        Groups of experts, one on each scale-up domain, that a token may visit; the model's own limit by default.
+    offload_bandwidth : float
+        B/s and direction between an accelerator and the memory of its host, where the optimizer states then stay
+        (they come and go for the update); 0 keeps them on the accelerator.
     """
 
     dp: int = 1
@@ -110,6 +126,7 @@ class Plan:
     recompute: str = "none"
     precision: str = "bf16"
     context: str = "ring"
+    ring: str = "fused"
     gradient_bytes: float = 4.0
     parameter_bytes: float = 2.0
     bucket_bytes: float = 160e6
@@ -131,6 +148,8 @@ class Plan:
     fused_experts: bool = True
     graphs: str = "all"
     deduplicate: bool = True
+    node_limit: int | None = None
+    offload_bandwidth: float = 0.0
 
     def __post_init__(self) -> None:
         for key in ("dp", "tp", "pp", "cp", "ep", "micro_batch", "seq", "virtual_stages"):
@@ -151,6 +170,7 @@ class Plan:
         _one_of("recompute policy", self.recompute, RECOMPUTE)
         _one_of("precision", self.precision, tuple(BYTES))
         _one_of("attention", self.attention, ATTENTION)
+        _one_of("kind of ring attention", self.ring, RINGS)
         _one_of("kind of graphs", self.graphs, GRAPHS)
         _one_of("context parallelism", self.context, CONTEXT)
         if self.virtual_stages > 1 and self.schedule != "interleaved":
@@ -173,6 +193,13 @@ class Plan:
             raise PlanError(
                 f"{self.shards} shards do not divide the {self.data} data ranks (dp {self.dp} x cp {self.cp})",
                 f"take one of {_divisors(self.data)}",
+            )
+        if self.node_limit is not None and self.node_limit < 1:
+            raise PlanError(f"node limit {self.node_limit} leaves no domain", "give 1 or more")
+        if not (math.isfinite(self.offload_bandwidth) and self.offload_bandwidth >= 0):
+            raise PlanError(
+                f"offload_bandwidth is {self.offload_bandwidth}",
+                "give B/s, or 0 to keep the states where they are",
             )
         if self.expert_skew < 1:
             raise PlanError(f"expert skew {self.expert_skew} is below 1", "1 is an even load")
@@ -251,11 +278,17 @@ class Plan:
             f"{axis} {getattr(self, axis)}" for axis in ("tp", "cp", "pp", "dp") if getattr(self, axis) > 1
         ]
         text = " x ".join(degrees) or "one accelerator"
+        text += ", ulysses" if self.cp > 1 and self.context == "ulysses" else ""
         if self.ep > 1:
             text += f", ep {self.ep}"
+            text += f" on {self.node_limit} domains a token" if self.node_limit is not None else ""
+            text += f" skewed {self.expert_skew:g}" if self.expert_skew > 1 else ""
         if self.pp > 1:
             text += f", {self.schedule}" + (f" v{self.virtual_stages}" if self.virtual_stages > 1 else "")
+        text += f", layers {'-'.join(map(str, self.layer_split))}" if self.layer_split is not None else ""
         text += f", ZeRO {self.zero}" if self.data > 1 else ""
+        text += f" in shards of {self.shards}" if self.zero and self.shards < self.data else ""
+        text += ", optimizer states offloaded" if self.offload_bandwidth else ""
         text += f", recompute {self.recompute}" if self.recompute != "none" else ""
         return f"{text}, {self.micro_batches} x {self.micro_batch} sequences of {self.seq}, {self.precision}"
 
@@ -271,11 +304,13 @@ class Plan:
             More chunks than layers, or a ``layer_split`` that does not add up.
         """
         if self.layer_split is not None:
-            if len(self.layer_split) != self.chunks or sum(self.layer_split) != model.layers:
+            uneven = len(self.layer_split) != self.chunks or sum(self.layer_split) != model.layers
+            if uneven or min(self.layer_split) < 0:
                 raise PlanError(
                     f"the split {'-'.join(map(str, self.layer_split))} has {len(self.layer_split)} chunks of "
                     f"{sum(self.layer_split)} layers",
-                    f"give {self.chunks} chunks that add up to {model.layers}",
+                    f"give {self.chunks} chunks that add up to {model.layers}, such as "
+                    f"{'-'.join(map(str, replace(self, layer_split=None).layers_of_chunks(model)))}",
                 )
             return self.layer_split
         if self.chunks > model.layers + 2:
@@ -333,6 +368,20 @@ class Plan:
                 f"one rank gets at most {self.ep} times the mean",
             )
         self.layers_of_chunks(model)
+
+    def routed(self, model: Model) -> Model:
+        """The model with the plan's limit on the domains that a token visits.
+
+        Raises
+        ------
+        PlanError
+            A model without experts.
+        """
+        if self.node_limit is None:
+            return model
+        if model.experts is None:
+            raise PlanError(f"{model.name} has no experts, but a node limit is given", "leave it out")
+        return replace(model, experts=replace(model.experts, group_limit=self.node_limit))
 
     def with_dp(self, accelerators: int) -> Plan:
         """The same plan with data parallelism over all accelerators that are left.

@@ -292,6 +292,7 @@ def _titan(row: Mapping[str, str], model: Model, devices: int, seq: int) -> Reci
         "reshard": keys["pp"] == 1,
         "attention": "flash-2",
         "overlap_cp": False,
+        "ring": "plain",
     }
     if "interleaved" in notes:
         keys |= {"schedule": "interleaved", "virtual_stages": 2}

@@ -228,12 +228,26 @@ class LayerBuilder:
             sizes = [self.tokens * w * 2.0 for w in (reversed(width) if backward else width)]
             first, second = (Talk(Operation("cp", "all-to-all", size)) for size in sizes)
             return (positions, first, self._core(window, backward), second)
-        size = self.tokens * m.kv_width / plan.tp * 2.0 * (2.0 if backward else 1.0)
+        width, values = (m.kv_width if plan.ring == "fused" else m.query_width + m.value_width) / plan.tp, 2.0
+        if backward:  # with the gradients of keys and values
+            values += 2.0 if plan.ring == "fused" else 4.0
         part = self._core(window, backward, 1.0 / plan.cp)
-        shift = Operation("cp", "send-recv", size)
+        if plan.ring == "plain":
+            part = Work(part.what, part.seconds + self._merge(backward), part.flops)
+        shift = Operation("cp", "send-recv", self.tokens * width * values)
         if plan.overlap_cp:
             return (positions, *(Talk(shift, part) for _ in range(plan.cp - 1)), part)
         return (positions, *(item for _ in range(plan.cp - 1) for item in (Talk(shift), part)), part)
+
+    def _merge(self, backward: bool) -> float:
+        """Seconds to merge one part of ring attention into the result by operations one by one.
+
+        Forward: a cast to 32 bits, a difference, a product and a difference of the result's size; backward: sums in 32
+        bits of the gradients of queries, keys and values (PyTorch, ``_SDPAMerger`` and its backward pass).
+        """
+        m = self.model
+        size = 10.0 * (2 * m.query_width + m.value_width) if backward else 38.0 * m.value_width
+        return self.rates.memory(size * self.tokens / self.plan.tp)
 
     def activation(self, width: float, tokens: float, backward: bool) -> Work:
         values = (5.0 if backward else 3.0) if self.model.gated else (3.0 if backward else 2.0)
