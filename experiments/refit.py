@@ -25,8 +25,6 @@ from topo.validation.fit import Fitted, fit
 from topo.validation.leave_out import acting_on
 from topo.validation.row import Row
 
-OTHER_OVERHEAD = "torch all_reduce_bench"
-"""Rows of a benchmark that adds PyTorch's own time to every call are judged, but nothing is fitted to them."""
 HOME = Path(topo.ccl.__file__).parent
 
 
@@ -72,10 +70,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     options = parser.parse_args()
     rows = [
-        row
-        for row in load_rows()
-        if OTHER_OVERHEAD not in row.notes
-        and (not options.only or any(word in row.target for word in options.only))
+        row for row in load_rows() if not options.only or any(word in row.target for word in options.only)
     ]
     libraries, technologies = acting_on(rows)
     free = free_constants(libraries, technologies)

@@ -180,7 +180,7 @@ def _with_terms(schedule: Schedule, folded: Folded, fabric: Fabric, terms: Terms
     step = np.where(switched, 0.0, np.asarray(terms.step)[tier])
     moved = program.bytes > 0
     bytes: FloatArray = np.where(moved, program.bytes * size * factor + extra, 0.0)
-    return replace(program, bytes=bytes, latency=program.latency + step)
+    return replace(program, bytes=bytes, latency=np.maximum(program.latency + step, 0.0))
 
 
 def _in_switch(schedule: Schedule, folded: Folded) -> np.ndarray:

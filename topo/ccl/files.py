@@ -33,6 +33,7 @@ TECHNOLOGY_KEYS = (
     "channels",
     "nvls_channels",
     "ll128",
+    "plugin_latency",
     "constants",
     "notes",
 )
@@ -126,6 +127,7 @@ def _technology(path: Path) -> LinkClass:
         channels=int(data.get("channels", 1)),
         nvls_channels=int(data.get("nvls_channels", 0)),
         ll128=bool(data.get("ll128", True)),
+        plugin_latency=_number(path, "plugin_latency", data.get("plugin_latency", 0.0), "s"),
         constants=_constants(path, data["constants"], "constants"),
     )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from topo.algorithms import find, refusal
 from topo.ccl.call import Call, wired_rings
 from topo.ccl.model import CCL
-from topo.ccl.nccl import launch_of, protocol_terms
+from topo.ccl.nccl import launch_of, protocol_terms, ring_step
 from topo.ccl.place import Place
 from topo.collective import Collective
 from topo.errors import AlgorithmError
@@ -103,6 +103,7 @@ def _call(ccl: CCL, collective: Collective, place: Place, name: str, protocol: s
     launch = launch_of(ccl, place)
     if place.nodes > 1:
         launch += place.links.between.get("launch")
-    return Call(
-        name, name, protocol, place.links.inside.channels, chunks, launch, protocol_terms(place, protocol)
-    )
+    terms = protocol_terms(place, protocol)
+    if protocol == "LL" and name in ("ring", "rings"):
+        terms = replace(terms, step=(ring_step(collective, place, terms.step[0]), terms.step[1]))
+    return Call(name, name, protocol, place.links.inside.channels, chunks, launch, terms)

@@ -62,6 +62,8 @@ class LinkClass:
         Thread blocks that a call may use: for rings and trees; for in-switch calls.
     ll128 : bool
         Whether lines of 128 bytes arrive whole and in order, which protocol LL128 needs.
+    plugin_latency : float
+        Scale-out only: seconds of a message that the network's driver tells the library's rule of choice.
     constants : mapping of str to Constant
     """
 
@@ -75,6 +77,7 @@ class LinkClass:
     channels: int = 1
     nvls_channels: int = 0
     ll128: bool = True
+    plugin_latency: float = 0.0
     constants: Mapping[str, Constant] = field(default_factory=dict)
 
     def get(self, key: str, otherwise: float = 0.0) -> float:

@@ -24,9 +24,13 @@ MOST_CHUNKS = 64
 """Pieces simulated; more are merged, their idle time added up."""
 MOST_LINKS = 8
 """The same along a line of ranks, where every piece costs an event at every rank."""
+LINE = 16.0
+"""Bytes that one rank at least takes part of a ring's data with (16-byte alignment of chunks, enqueue.cc)."""
 SLOT = {"LL": 16384.0, "LL128": 76800.0, "Simple": 524288.0}
 """Bytes of one slot of a channel's buffer, an eighth of it."""
 ALGORITHMS = ("ring", "tree", "nvls", "nvls-tree", "pat")
+TREE_CHUNKS = ((8, 131072.0), (4, 65536.0), (1, 32768.0))
+"""A tree's chunk in Simple is halved down to so many bytes while there are fewer than so many for each hop."""
 SEND_LL = 16384
 """Bytes up to which sends take protocol LL (NCCL_P2P_LL_THRESHOLD)."""
 SEND_PART = 32 << 20
@@ -82,6 +86,7 @@ def communicator(ccl: CCL, place: Place) -> Communicator:
         channels=inside.channels,
         nvls_channels=inside.nvls_channels,
         nvls=place.switched,
+        net_latency=place.links.between.plugin_latency,
         nvlink=bool(inside.generation),
         ll128=inside.ll128 and (place.nodes == 1 or place.links.between.ll128),
     )
@@ -100,9 +105,34 @@ def _built(ccl: CCL, collective: Collective, place: Place, choice: Choice) -> Ca
     chunks = 1
     schedule = {"ring": _ring(place), "tree": _tree(place), "pat": "pat"}[choice.algorithm]
     if choice.algorithm == "tree":
-        chunks = _tree_chunks(collective, place, choice.protocol)
+        chunks = min(_tree_pieces(collective, place, choice.protocol), MOST_LINKS)
+        terms = replace(terms, step=_tree_steps(ccl, place, choice.protocol, terms.step))
+    elif choice.algorithm == "ring" and choice.protocol == "LL":
+        terms = replace(terms, step=(ring_step(collective, place, terms.step[0]), terms.step[1]))
     launch = launch_of(ccl, place, channels)
     return Call(choice.algorithm, schedule, choice.protocol, channels, chunks, launch, terms)
+
+
+def _tree_steps(ccl: CCL, place: Place, protocol: str, steps: tuple[float, float]) -> tuple[float, float]:
+    """Steps of a tree inside and between domains, from those of a ring.
+
+    Inside, a rank adds one neighbour's data or hands it on, with no turn of its own to wait for; between domains the
+    proxies of a NIC serve both ways up and down.  In protocol Simple the fence behind a slice outweighs all that.
+    """
+    if protocol == "Simple":
+        return steps
+    inside, between = ccl.get(f"tree_step_{protocol}", steps[0]), place.links.between.get(f"step_{protocol}")
+    return inside, steps[1] + (ccl.get("tree_between", 1.0) - 1) * between
+
+
+def ring_step(collective: Collective, place: Place, step: float) -> float:
+    """A step of a ring in lines of LL: shorter where there are fewer lines than ranks.
+
+    A rank without a line of its own to add finds what comes at once; with one it first loads and sends its own.
+    """
+    lines = max(1, min(place.ranks, math.ceil(collective.bytes / LINE)))
+    busy = (lines - 1) / (place.ranks - 1) if place.ranks > 1 else 1.0
+    return step - (1 - busy) * place.links.inside.get("idle_gain")
 
 
 def launch_of(ccl: CCL, place: Place, channels: int = 1) -> float:
@@ -141,10 +171,18 @@ def _tree(place: Place) -> str:
     return "double-binary-tree"
 
 
-def _tree_chunks(collective: Collective, place: Place, protocol: str) -> int:
-    """Pieces of a tree's pipeline: slots of a channel's buffer, as far as the data fills them."""
-    lanes = place.links.inside.channels
-    return max(1, min(8, round(collective.bytes / (lanes * SLOT[protocol]))))
+def _tree_pieces(collective: Collective, place: Place, protocol: str) -> int:
+    """Pieces of a tree's pipeline: slots of a channel's buffer, in Simple halved until the line of ranks is filled.
+
+    Source: NCCL, src/enqueue.cc (chunk sizes of trees).
+    """
+    share, chunk = collective.bytes / place.links.inside.channels, SLOT[protocol]
+    if protocol == "Simple":
+        depth = place.per_node - 1 + math.log2(place.nodes)
+        for times, least in TREE_CHUNKS:
+            while share / chunk < depth * times and chunk > least:
+                chunk /= 2
+    return max(1, round(share / chunk))
 
 
 def _in_switch(ccl: CCL, collective: Collective, place: Place, choice: Choice) -> Call:

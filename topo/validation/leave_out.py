@@ -2,7 +2,7 @@
 
 Where the error without a system's rows is much larger than with them, the model only remembers.  A constant on which
 no other system's rows bear is taken from its like: the median of the same constant over the other link technologies
-that were fitted, as one would guess it for a machine never measured.
+that were fitted, as one would guess it for a machine never measured.  Rates of thread blocks are compared by block.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from topo.ccl import CCL, load
+from topo.ccl import CCL, load, meanings
 from topo.fabric import FloatArray
 from topo.library import system_links
 from topo.processes import mapped
@@ -158,15 +158,19 @@ def _refitted(
 
 
 def _like(constant: Free, libraries: dict[str, CCL]) -> float:
-    """The median of the same constant over the other technologies of its level, or over other libraries."""
+    """The median of the same constant over the other technologies of its level, or over other libraries.
+
+    What grows with the number of thread blocks at work (``by: channels`` in ``constants.yaml``) is scaled by it.
+    """
     ccl = next(iter(libraries.values()))
     if constant.technology:
-        level = ccl.technologies[constant.technology].level
+        mine = ccl.technologies[constant.technology]
+        by_channels = meanings()[constant.key].get("by") == "channels"
         values = [
-            entry.constants[constant.key].value
+            entry.constants[constant.key].value * (mine.channels / entry.channels if by_channels else 1.0)
             for name, entry in ccl.technologies.items()
             if name != constant.technology
-            and entry.level == level
+            and entry.level == mine.level
             and constant.key in entry.constants
             and entry.constants[constant.key].confidence == FITTED
         ]
