@@ -22,6 +22,7 @@ GRAPH = {
     "meeting",
     "routes",
     "trees",
+    "turns",
     "within",
 }
 """The fabric, the ways through it and its symmetries."""

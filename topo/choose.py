@@ -73,7 +73,9 @@ WORTH_MANY_ROWS = 1.1
 SURELY = 0.9
 """... and only if the links it draws are busy for less than this share of the best time so far."""
 MANY_TRANSFERS = 400_000
-"""Transfers, repeats not counted, beyond which only translation-invariant schedules are tried."""
+"""Transfers, repeats not counted, beyond which only translation-invariant schedules are tried, ..."""
+FEW_A_RANK = 4
+"""... or those that have no more than so many for each rank."""
 
 
 def best_chunks(
@@ -194,7 +196,8 @@ def may_cut(collective: Collective, chunks: int) -> bool:
 
 def affordable(schedule: Schedule, site: Site) -> bool:
     """Whether a schedule stays small, spelled out or by its symmetries."""
-    if sum(len(batch) * batch.copies for batch in schedule.batches) <= MANY_TRANSFERS:
+    most = max(MANY_TRANSFERS, FEW_A_RANK * len(site.ranks))
+    if sum(len(batch) * batch.copies for batch in schedule.batches) <= most:
         return True
     return site.whole and compact(schedule, site.fabric)
 

@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from topo.algorithms import Site
 from topo.fabric import FloatArray, IntArray
-from topo.network.blocks import symmetric_block
 from topo.network.structured import compact
-from topo.routing import find_routes
 from topo.schedule import Batch, Schedule
 from topo.translation import shifted
+from topo.turns import symmetric_block, turned_routes
 
 COUNTED = 4096
 """Transfers up to which a batch is counted exactly."""
@@ -127,7 +126,7 @@ def _busy(schedule: Schedule, site: Site, routing: str) -> tuple[float, float]:
     for into, some in ((counted, pairs), (drawn, sampled)):
         if some:
             source, target, moved = (np.concatenate(column) for column in zip(*some, strict=True))
-            routes = find_routes(fabric, site.ranks[source], site.ranks[target], routing)
+            routes = turned_routes(fabric, site.ranks[source], site.ranks[target], routing)
             np.add.at(into, routes.link, routes.fraction * moved[routes.rows()])
     kind = _kinds(fabric.bandwidth, fabric.scale_out)
     load = np.bincount(kind, (counted + drawn) / fabric.bandwidth)

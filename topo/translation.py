@@ -186,7 +186,7 @@ def link_image(fabric: Fabric, rank_image: IntArray) -> IntArray | None:
     image = fabric.links_between(moved[fabric.source], moved[fabric.target])
     if (image < 0).any() or (np.bincount(image, minlength=fabric.links) != 1).any():
         return None
-    for of_links in (fabric.bandwidth, fabric.latency, fabric.cables):
+    for of_links in (fabric.bandwidth, fabric.latency, fabric.cables, fabric.scale_out):
         if (of_links != of_links[image]).any():
             return None
     for of_nodes in (fabric.kind, fabric.multicast, fabric.reduce, fabric.adds_and_copies):

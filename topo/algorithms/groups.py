@@ -181,12 +181,14 @@ class Groups:
             count = min(distance, self.size - distance)
             first = place + distance if adding else place
             pieces = partial(self._run_of_shares, group, first, count)
-            options = {"reduce": adding, "after": before}
+            size = count * share
             if grid is None or step is None:
                 target = self.at(group, (place + ahead) % self.size)
-                number = builder.add(self.rank, target, count * share, pieces, **options)
+                number = builder.add(self.rank, target, size, pieces, reduce=adding, after=before)
             else:
-                number = builder.add_shifts(grid, ahead * step[None], count * share, pieces, **options)
+                number = builder.add_shifts(
+                    grid, ahead * step[None], size, pieces, reduce=adding, after=before
+                )
             before = (number,)
         return before
 

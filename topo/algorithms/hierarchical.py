@@ -33,9 +33,12 @@ from topo.fabric import IntArray
 from topo.schedule import Schedule, ScheduleBuilder
 
 INSIDE = ("ring", "direct", "halving", "nvls")
-ACROSS = ("ring", "direct", "halving", "bruck", "tree", "sharp")
+ACROSS = ("ring", "direct", "halving", "bruck", "tree", "binary", "sharp")
 ONLY_ALL_REDUCE = ("tree", "sharp")
+ONLY_ROOTED = ("binary",)
 ROOTED = ("broadcast", "reduce")
+MANY_DOMAINS = 256
+"""Domains from which on chains and double trees over them are not tried any more."""
 
 
 def has_levels(collective: Collective, site: Site) -> str:
@@ -61,11 +64,12 @@ def _forms(collective: Collective, site: Site) -> list[str]:
     copying, adding = operation in (*GATHERING, "broadcast"), operation in (*REDUCING, "reduce")
     if not joined_by_switch(site, members[0], adding, copying):
         inside.append("nvls")
-    across = ["ring"]
-    if operation in RING_OPERATIONS:
-        across.append(doubling_kind(domains))
-    if whole or operation in ROOTED:
-        across.append("tree")
+    if operation in ROOTED:
+        across = ["ring", "tree"] if domains <= MANY_DOMAINS else ["binary"]
+    else:
+        across = ["ring", doubling_kind(domains)]
+        if whole and domains <= MANY_DOMAINS:
+            across.append("tree")
     if whole and not joined_by_switch(site, members[:, 0], True, True, one_pass=True):
         across.append("sharp")
     return [
@@ -92,7 +96,7 @@ def hierarchical(collective: Collective, site: Site, chunks: int, *, inside: str
         return rail_all_to_all(collective, members).pipelined(chunks)
     if operation in ROOTED:
         return hierarchical_rooted(collective, members, inside, across).pipelined(chunks)
-    if across in ONLY_ALL_REDUCE and operation != "all-reduce":
+    if across in ONLY_ROOTED or (across in ONLY_ALL_REDUCE and operation != "all-reduce"):
         raise AlgorithmError(f"hierarchical:across={across} does not do {operation}", "take across=ring")
     domains, width = members.shape
     parts = 2 if across == "tree" else 1

@@ -1,11 +1,13 @@
 """Hierarchical broadcast and reduce: every rail carries its part.
 
 Broadcast of S from one rank among n domains of G ranks: the root deals S/G to each other rank of its domain, every
-rank of that domain sends its part along its rail from domain to domain (a chain, or a double binary tree), and every
-other domain gathers the parts inside.  In the root's own domain the others exchange their parts, and the root's part,
-cut once more, is relayed by them, so that the root sends everything once.  In chunks all of it overlaps, and the
-slowest counts: S/(G B2) over the rails (twice that for trees of more than two domains) or S/B1 at the root's port
-inside.  With multicasting switches inside, the root's domain gathers like the others.  Reduce is the time reversal.
+rank of that domain sends its part along its rail from domain to domain (a chain, a double binary tree, or one binary
+tree), and every other domain gathers the parts inside.  In the root's own domain the others exchange their parts, and
+the root's part, cut once more, is relayed by them, so that the root sends everything once.  In chunks all of it
+overlaps, and the slowest counts: S/(G B2) over the rails (twice that for trees of more than two domains) or S/B1 at
+the root's port inside.  With multicasting switches inside, the root's domain gathers like the others.  Reduce is the
+time reversal.  In one tree all domains of a level do the same, so that thousands of domains cost no more to simulate
+than a few.
 Source: the hierarchical form of van de Geijn's broadcast, as in NCCL's multi-channel rings and MPI libraries'
 multi-rail trees; relaying the root's part is derived here.
 """
@@ -19,13 +21,13 @@ import numpy as np
 
 from topo.algorithms.double_tree import rooted_pair
 from topo.algorithms.groups import Groups
-from topo.algorithms.trees import Tree
+from topo.algorithms.trees import Tree, layered_tree
 from topo.collective import Collective, segments
 from topo.errors import AlgorithmError
 from topo.fabric import IntArray
 from topo.schedule import Schedule, ScheduleBuilder, rows_of
 
-ACROSS = ("ring", "tree")
+ACROSS = ("ring", "tree", "binary")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,8 @@ def hierarchical_rooted(collective: Collective, members: IntArray, inside: str, 
     members : int array [domains, places]
         Ranks.
     inside, across : str
-        How domains gather, and whether rails carry chains (``ring``) or double binary trees (``tree``).
+        How domains gather, and whether rails carry chains (``ring``), double binary trees (``tree``) or binary ones
+        (``binary``).
 
     Raises
     ------
@@ -93,12 +96,17 @@ def hierarchical_rooted(collective: Collective, members: IntArray, inside: str, 
     """
     if across not in ACROSS:
         raise AlgorithmError(
-            f"hierarchical:across={across} does not do {collective.operation}", "take across=ring or tree"
+            f"hierarchical:across={across} does not do {collective.operation}",
+            f"take across={', '.join(ACROSS[:-1])} or {ACROSS[-1]}",
         )
     up = collective.operation == "reduce"
     domains, width = members.shape
     home = np.roll(members, -int(np.argwhere(members == collective.root)[0, 0]), axis=0)
-    trees = (Tree(np.arange(domains) - 1, 0),) if across == "ring" else rooted_pair(domains)
+    trees: tuple[Tree, ...]
+    if across == "tree":
+        trees = rooted_pair(domains)
+    else:
+        trees = (layered_tree(domains) if across == "binary" else Tree(np.arange(domains) - 1, 0),)
     detail = f"{domains} x {width}" + (
         "" if (inside, across) == ("ring", "ring") else f", {inside} and {across}"
     )

@@ -222,6 +222,20 @@ def heap_tree(ranks: int) -> Tree:
     return Tree(parent, 0)
 
 
+def layered_tree(ranks: int) -> Tree:
+    """A binary tree filled level by level, rank j of a level of m hanging on rank j mod (m / 2) of the one before.
+
+    As deep as :func:`heap_tree`; parent and child are one or two widths of a level apart, however many ranks.
+    """
+    rank = np.arange(ranks)
+    # Of a level of m = 2, 4, 8 .. ranks, which begins at rank m - 1.
+    width = 1 << (np.frexp(rank + 1.0)[1].astype(np.int64) - 1)
+    half = np.maximum(width // 2, 1)
+    parent = half - 1 + (rank - (width - 1)) % half
+    parent[0] = -1
+    return Tree(parent, 0)
+
+
 def own_tree(site: Site, root: int) -> Tree | None:
     """The fabric itself as a tree of ranks, when it is one."""
     fabric = site.fabric

@@ -8,17 +8,17 @@ images, since images start, drain and arrive together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from topo.fabric import SWITCH, Fabric, Grid, IntArray, spread
+from topo.fabric import Fabric, Grid, IntArray
 from topo.hashing import mix
 from topo.network.program import Program, assembled
 from topo.routing import Routes, find_routes, routes_from_entries
 from topo.schedule import Batch, Schedule
 from topo.translation import Orbits, block_orbits, shifted
+from topo.turns import symmetric_block
 
 MOST_ROWS = 2_000_000
 """Rows of the first block beyond which blocks are not worth it."""
@@ -147,41 +147,3 @@ def _over_orbits(routes: Routes, orbits: Orbits, images: int) -> Routes:
         routes.latency,
         len(orbits.size),
     )
-
-
-def symmetric_block(fabric: Fabric) -> int | None:
-    """The fewest ranks by which the fabric can be turned, as far as its domains and switches tell; None without."""
-    if "symmetric block" not in fabric.cache:
-        fabric.cache["symmetric block"] = next(
-            (block for block in _candidates(fabric) if block_orbits(fabric, block) is not None), None
-        )
-    found: int | None = fabric.cache["symmetric block"]
-    return found
-
-
-def _candidates(fabric: Fabric) -> Iterator[int]:
-    """Blocks of whole domains: those that the switches over the first rank join, level by level."""
-    domains = fabric.domains
-    width = fabric.ranks // domains
-    in_order = np.array_equal(fabric.domain, np.repeat(np.arange(domains), width))
-    if domains < 2 or not in_order:
-        return
-    first = fabric.accelerators[:1]
-    pointer, order = fabric.outgoing
-    seen = np.zeros(len(fabric.nodes), dtype=bool)
-    seen[first] = True
-    frontier = first
-    joined = 0
-    while len(frontier):
-        near = np.unique(fabric.target[order[spread(pointer, frontier)]])
-        rank = fabric.rank_of_node[near]
-        count = len(np.unique(fabric.domain[rank[rank >= 0]]))
-        # What one switch level joins completely may be turned domain by domain.
-        if count == domains:
-            yield width
-            return
-        if count > joined and domains % count == 0:
-            yield width * count
-            joined = count
-        frontier = near[(fabric.kind[near] == SWITCH) & ~seen[near]]
-        seen[near] = True

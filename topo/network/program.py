@@ -17,6 +17,7 @@ from topo.errors import NetworkError
 from topo.fabric import BoolArray, Fabric, FloatArray, IntArray, sums
 from topo.routing import Routes, find_routes, routes_from_entries, tree_routes
 from topo.schedule import LAST, Batch, Schedule
+from topo.turns import turned_routes
 
 SWITCHINGS = ("cut-through", "store-and-forward")
 
@@ -307,7 +308,7 @@ def _all_routes(schedule: Schedule, fabric: Fabric, ranks: IntArray, routing: st
         if plain:
             source = np.concatenate([ranks[batch.source] for batch in plain.values()])
             target = np.concatenate([ranks[batch.target] for batch in plain.values()])
-            together = find_routes(fabric, source, target, routing, seed)
+            together = turned_routes(fabric, source, target, routing, seed)
             ends = np.cumsum([len(batch) for batch in plain.values()])
             for key, end, batch in zip(plain, ends.tolist(), plain.values(), strict=True):
                 known[key] = together.take(np.arange(end - len(batch), end))

@@ -85,7 +85,7 @@ def test_buckets_need_a_grid() -> None:
 
 
 @pytest.mark.parametrize("inside", ["ring", "direct", "nvls"])
-@pytest.mark.parametrize("across", ["ring", "tree"])
+@pytest.mark.parametrize("across", ["ring", "tree", "binary"])
 @pytest.mark.parametrize("operation", ROOTED)
 def test_rooted_hierarchies_prove_themselves_from_any_root(inside: str, across: str, operation: str) -> None:
     for nodes, gpus in ((2, 2), (3, 4), (5, 2)):
@@ -106,7 +106,7 @@ def test_a_rooted_hierarchy_uses_every_rail(operation: str) -> None:
 
 def test_halving_is_no_way_to_broadcast_across() -> None:
     fabric = clusters(2, 2)
-    with pytest.raises(AlgorithmError, match="take across=ring or tree"):
+    with pytest.raises(AlgorithmError, match="take across=ring, tree or binary"):
         build("hierarchical:across=halving", collective_on(fabric, "broadcast"), Site(fabric, np.arange(4)))
 
 

@@ -67,7 +67,7 @@ def test_forms_that_the_fabric_cannot_do_are_refused() -> None:
     schedule = build("hierarchical:inside=nvls", collective, Site(fabric, np.arange(4)))
     with pytest.raises(TopoError, match="cannot reduce"):
         seconds(schedule, fabric)
-    for across in ("tree", "sharp"):
+    for across in ("tree", "binary", "sharp"):
         with pytest.raises(AlgorithmError, match="does not do all-gather"):
             build(
                 f"hierarchical:across={across}",
@@ -79,6 +79,22 @@ def test_forms_that_the_fabric_cannot_do_are_refused() -> None:
         build("hierarchical:across=halving", collective_on(odd, "all-reduce"), Site(odd, np.arange(6)))
 
 
+@pytest.mark.parametrize("domains", [2, 3, 5, 6, 7, 12])
+def test_doubling_takes_a_logarithmic_number_of_rounds_among_any_domains(domains: int) -> None:
+    """ceil(log2 n) a2 + (n-1)/n S/(G B2) over the rails, after the phases inside; twice for all-reduce."""
+    fabric = clusters(domains, 4)
+    rounds = (domains - 1).bit_length()
+    size = 4e6
+    for operation, phases in (("all-gather", 1), ("reduce-scatter", 1), ("all-reduce", 2)):
+        collective = Collective(operation, fabric.ranks, size)
+        schedule = built("hierarchical:inside=direct,across=bruck", fabric, collective)
+        ring = built("hierarchical:inside=direct,across=ring", fabric, collective)
+        assert schedule.steps == phases * (1 + rounds)
+        np.testing.assert_allclose(schedule.bytes_sent(), ring.bytes_sent(), rtol=1e-12)
+        slow, fast = seconds(ring, fabric), seconds(schedule, fabric)
+        assert fast < slow if domains > 3 else fast == pytest.approx(slow, rel=1e-9)
+
+
 def test_ranks_of_domains_may_be_interleaved() -> None:
     fabric = clusters(4, 4)
     ranks = np.asarray([0, 4, 8, 12, 1, 5, 9, 13])
@@ -87,6 +103,7 @@ def test_ranks_of_domains_may_be_interleaved() -> None:
         "hierarchical",
         "hierarchical:inside=direct,across=tree",
         "hierarchical:inside=nvls,across=halving",
+        "hierarchical:inside=direct,across=bruck",
     ):
         schedule = build(name, collective, Site(fabric, ranks))
         schedule.verify()
