@@ -40,6 +40,8 @@ LOOK_ROWS = 2_000
 """Rows that may be compared in looking for recurrences there, and what a look costs beyond its rows."""
 LEVEL_WORK = 100
 """Work of one level of a filling, beyond its hops."""
+HEAVY = 30_000
+"""Hops of all transfers (of one repeat each, where repeats may be skipped) from which it takes over at once."""
 PATIENCE = 300_000
 """Work after which the compiled solver takes over: about what loading it costs."""
 
@@ -229,8 +231,18 @@ class FluidSolver:
             self._member_gate[count == self.level[self._member_gate]], minlength=p.gates
         ).astype(np.int64)
         self._reset_memory()
-        self._start_ready(np.flatnonzero(self._job_of_row == job.number))
+        fresh = np.flatnonzero(self._job_of_row == job.number)
+        if self.sharing and self._heavy(p):
+            self._compiled = self._handed_over(fresh)
+            self._compiled.advance(-np.inf)
+            return
+        self._start_ready(fresh)
         self._solve()
+
+    def _heavy(self, p: Program) -> bool:
+        """Whether a program is certain to take more work than loading the compiled solver."""
+        hops = np.diff(p.route_pointer)
+        return int((hops * (p.repeat if not self.skip_repeats else 1)).sum()) > HEAVY or self.patience == 0
 
     def _index(self, p: Program, arrival: bool) -> tuple[IntArray, IntArray]:
         chosen = np.flatnonzero(p.gate_on_arrival[self._member_gate] == arrival)
@@ -278,7 +290,7 @@ class FluidSolver:
 
     def _advance_compiled(self, until: float) -> list[Job]:
         """The rest of :meth:`advance` in the compiled event solver."""
-        from topo.network import kernel
+        from topo.network import event_kernel as kernel
         from topo.network.event_solver import NO_LIMIT
 
         solver = self._compiled = self._compiled or self._handed_over()
@@ -323,7 +335,7 @@ class FluidSolver:
         rows = solver.rows
         if self._watch < 0 or rows["drained"][self._watch] >= rows["repeat"][self._watch]:
             left = rows["repeat"] - rows["drained"]
-            under_way = (rows["started"] > 0) & (left > 0)
+            under_way = ((rows["drained"] > 0) | (rows["slot"] >= 0)) & (left > 0)
             if under_way.any():
                 left = np.where(under_way, left, 0)
             self._watch = int(left.argmax()) if left.max(initial=0) >= WORTH_LOOKING else -1
@@ -331,9 +343,7 @@ class FluidSolver:
 
     def _mirror(self, solver: EventSolver) -> None:
         """Show the state of the compiled solver here, to compare it."""
-        self.started, self.drained, self.arrived = (
-            solver.rows[name] for name in ("started", "drained", "arrived")
-        )
+        self.started, self.drained, self.arrived = solver.counts().values()
         self.level = solver.gates["level"]
         self.active, self.remaining, pending = solver.hand_back()
         self.rate = solver.rates()[1]
@@ -347,18 +357,18 @@ class FluidSolver:
         pointer = np.concatenate([[0], np.cumsum(p.route_pointer[active + 1] - p.route_pointer[active])])
         certify_rates(self.capacity, pointer, p.route_link[entries], p.route_weight[entries], rates)
 
-    def _handed_over(self) -> EventSolver:
+    def _handed_over(self, waiting: IntArray | None = None) -> EventSolver:
         from topo.network.event_solver import EventSolver
 
         p = self._program
         assert p is not None
         self._settle()
+        waiting = np.zeros(0, dtype=np.int64) if waiting is None else waiting
         place = np.searchsorted([job.number for job in self.jobs], self._job_of_row)
         solver = EventSolver(p, place, len(self.jobs), self.now, self._origin)
         solver.links["capacity"] = self.capacity
         solver.take_over(
             {
-                "started": self.started,
                 "drained": self.drained,
                 "arrived": self.arrived,
             },
@@ -366,6 +376,7 @@ class FluidSolver:
             {"level": self.level, "short": self.short},
             (self.active, self.remaining),
             [(time, rows) for time, _, rows in sorted(self._pending, key=lambda entry: entry[:2])],
+            waiting,
         )
         return solver
 
@@ -375,11 +386,9 @@ class FluidSolver:
         if solver is None:
             return
         self._compiled = None
-        self.started, self.drained, self.arrived = (
-            solver.rows[name].copy() for name in ("started", "drained", "arrived")
-        )
+        self.started, self.drained, self.arrived = solver.counts().values()
         self.row_finish = solver.rows["finish"].copy()
-        self.level, self.short = solver.gates["level"].copy(), solver.gates["short"].copy()
+        self.level, self.short = solver.gates["level"].copy(), solver.gates["short"].astype(np.int64)
         self.active, self.remaining, pending = solver.hand_back()
         self.rate = solver.rates()[1]
         self._since = self.now

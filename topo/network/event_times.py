@@ -1,0 +1,171 @@
+"""Compiled: the earliest of what is to come, the ends of flows and the arrivals under way.
+
+Ends lie in slots; the lowest of each block of slots and of each block of blocks are kept.  Arrivals form one queue
+for each latency, and the queues that hold any form a heap by their heads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from topo.network.compiling import jit
+
+BLOCK = 64
+TIE = 1e-12
+"""Distance within which two moments are one event, relative to the time since the links were last idle."""
+ROUNDING = 4e-15
+"""The same, relative to the clock itself: a few roundings of it."""
+# Places in the array of whole numbers that the kernel keeps between calls; the rows that the jobs lack come after.
+EVENTS, ACTIVE, CHANGED, DIRTY, FRESH, STAMP, LOCAL, FULL, HIGH, FREE, HEAP = range(11)
+ROOM, SPARE, QUEUED, NEXT, OVER, SOURCES = range(11, 17)
+NUMBERS = 17
+
+
+@jit
+def slack(moment: float, origin: float) -> float:
+    """How far apart two moments may be and still be one: rounding since ``origin``, and of the clock itself."""
+    return TIE * (moment - origin) + ROUNDING * moment
+
+
+# Without these two a minimum is not computed several at a time; there are no NaNs and no negative zeros here.
+@nb.njit(error_model="numpy", fastmath={"nnan", "nsz"})
+def lowest(values: Any, first: int, last: int) -> float:
+    """The lowest of some values; infinity for none."""
+    low = np.inf
+    for i in range(first, last):
+        low = min(low, values[i])
+    return low
+
+
+@jit
+def refresh(high: int, ends: Any, minima: Any, tops: Any) -> None:
+    """Find the lowest ends of all blocks of ``high`` slots."""
+    blocks = (high + BLOCK - 1) // BLOCK
+    for block in range(blocks):
+        minima[block] = lowest(ends, block * BLOCK, min((block + 1) * BLOCK, high))
+    for top in range((blocks + BLOCK - 1) // BLOCK):
+        tops[top] = lowest(minima, top * BLOCK, min((top + 1) * BLOCK, blocks))
+
+
+@jit
+def set_end(slot: int, end: float, ends: Any, minima: Any, tops: Any) -> None:
+    """Change one end."""
+    old = ends[slot]
+    ends[slot] = end
+    block = slot // BLOCK
+    if end < minima[block]:
+        minima[block] = end
+    elif old == minima[block]:
+        minima[block] = lowest(ends, block * BLOCK, min((block + 1) * BLOCK, len(ends)))
+    else:
+        return
+    top = block // BLOCK
+    if minima[block] < tops[top]:
+        tops[top] = minima[block]
+    elif old == tops[top]:
+        tops[top] = lowest(minima, top * BLOCK, min((top + 1) * BLOCK, len(minima)))
+
+
+@jit
+def ended(limit: float, high: int, ends: Any, minima: Any, tops: Any, found: Any) -> int:
+    """Collect the slots that end up to ``limit`` in ``found``, and take their ends away."""
+    count = 0
+    blocks = (high + BLOCK - 1) // BLOCK
+    for top in range((blocks + BLOCK - 1) // BLOCK):
+        if tops[top] > limit:
+            continue
+        last_block = min((top + 1) * BLOCK, blocks)
+        for block in range(top * BLOCK, last_block):
+            if minima[block] > limit:
+                continue
+            last = min((block + 1) * BLOCK, high)
+            for slot in range(block * BLOCK, last):
+                if ends[slot] <= limit:
+                    ends[slot] = np.inf
+                    found[count] = slot
+                    count += 1
+            minima[block] = lowest(ends, block * BLOCK, last)
+        tops[top] = lowest(minima, top * BLOCK, last_block)
+    return count
+
+
+@jit
+def sift_delay(delays: Any, place: int, n: int) -> None:
+    """Restore the heap of queues below a place."""
+    moved = delays[place].heap
+    time = delays[moved].time
+    while True:
+        child = 2 * place + 1
+        if child >= n:
+            break
+        if child + 1 < n and delays[delays[child + 1].heap].time < delays[delays[child].heap].time:
+            child += 1
+        if delays[delays[child].heap].time >= time:
+            break
+        delays[place].heap = delays[child].heap
+        place = child
+    delays[place].heap = moved
+
+
+@jit
+def send(row: int, delay: int, now: float, arrivals: Any, delays: Any, numbers: Any) -> None:
+    """Put an arrival on its way; there must be room."""
+    time = now + delays[delay].latency
+    entry = numbers[SPARE]
+    numbers[SPARE] = arrivals[entry].next
+    numbers[ROOM] -= 1
+    arrivals[entry].time = time
+    arrivals[entry].row = row
+    arrivals[entry].next = -1
+    if delays[delay].head >= 0:
+        arrivals[delays[delay].tail].next = entry
+        delays[delay].tail = entry
+        return
+    delays[delay].head = entry
+    delays[delay].tail = entry
+    delays[delay].time = time
+    place = numbers[HEAP]
+    numbers[HEAP] += 1
+    while place > 0:
+        parent = (place - 1) // 2
+        if delays[delays[parent].heap].time <= time:
+            break
+        delays[place].heap = delays[parent].heap
+        place = parent
+    delays[place].heap = delay
+
+
+@jit
+def release(entry: int, arrivals: Any, numbers: Any) -> None:
+    """The record of an arrival is free again."""
+    arrivals[entry].next = numbers[SPARE]
+    arrivals[entry].row = -1
+    numbers[SPARE] = entry
+    numbers[ROOM] += 1
+
+
+@jit
+def next_queue(delays: Any, arrivals: Any, numbers: Any) -> None:
+    """Set the heap right after arrivals were taken from the first queue."""
+    first = delays[0].heap
+    if delays[first].head >= 0:
+        delays[first].time = arrivals[delays[first].head].time
+    else:
+        delays[first].tail = -1
+        numbers[HEAP] -= 1
+        delays[0].heap = delays[numbers[HEAP]].heap
+    if numbers[HEAP] > 1:
+        sift_delay(delays, 0, numbers[HEAP])
+
+
+@jit
+def next_moment(tops: Any, delays: Any, numbers: Any) -> float:
+    """When the next transfer drains or arrives; infinity when nothing moves."""
+    blocks = (numbers[HIGH] + BLOCK - 1) // BLOCK
+    moment = lowest(tops, 0, (blocks + BLOCK - 1) // BLOCK)
+    if numbers[HEAP] > 0:
+        moment = min(moment, delays[delays[0].heap].time)
+    return moment
