@@ -78,9 +78,10 @@ def _size_up(call: Call, collective: Collective, site: Site) -> Sized:
     if len(site.ranks) <= SMALL_GROUP:
         return Sized(call, call.launch + size * port_time(schedule, site))
     rows = rows_of_program(schedule, site)
-    if rows > MANY_ROWS:
-        return Sized(call, call.launch + size * port_time(schedule, site), last_resort=True)
-    made: Promise = promise(schedule, site)
     hops = schedule.steps * float(site.fabric.latency.min(initial=np.inf))
+    if rows > MANY_ROWS:
+        least = call.launch + size * port_time(schedule, site) + hops
+        return Sized(call, least, last_resort=True)
+    made: Promise = promise(schedule, site)
     busy = max(made.seconds - hops, 0.0)
     return Sized(call, call.launch + SURELY * (size * busy + hops))
