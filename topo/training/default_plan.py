@@ -19,7 +19,7 @@ SEQUENCE = 8192
 """Tokens of a sequence where none is given and the model has no learned positions."""
 
 
-def default_plan(model: Model, system: System, given: dict[str, Any]) -> Plan:
+def default_plan(model: Model, system: System, given: dict[str, Any], check_memory: bool = True) -> Plan:
     """The plan that the given choices leave, filled up.
 
     Parameters
@@ -28,6 +28,8 @@ def default_plan(model: Model, system: System, given: dict[str, Any]) -> Plan:
     system : System
     given : dict
         Fields of :class:`Plan` that are decided.
+    check_memory : bool
+        Where nothing fits, refuse; else take the plan that needs least.
 
     Returns
     -------
@@ -62,6 +64,8 @@ def default_plan(model: Model, system: System, given: dict[str, Any]) -> Plan:
     if smallest is None:
         raise last or PlanError("no plan", "give its degrees")
     plan = smallest[1]
+    if not check_memory:
+        return plan
     if not set(given) & {"tp", "pp", "cp", "zero", "recompute"}:
         raise PlanError(
             f"{model.name} fits {system.name} under no plan: the smallest needs {smallest[0] / 1e9:.1f} GB on each "

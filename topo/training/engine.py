@@ -154,7 +154,7 @@ class Engine:
                     for script in (layer.forward, layer.backward, layer.inputs, layer.weights):
                         found.update((item.operation, None) for item in script if isinstance(item, Talk))
             together = self.buckets[stage.number]
-            if self.plan.zero == 3:
+            if self.plan.zero == 3 and self.plan.shards > 1:
                 together = [(unit,) for chunk in stage.chunks for unit in chunk]
             for bucket in together:
                 for operation in (*reductions(self.plan, bucket), *gathers(self.plan, bucket)):

@@ -171,6 +171,8 @@ class ExpertBlock:
         if domains > 1 and plan.deduplicate:
             # A token crosses to each domain once and is copied inside it; what counts is what crosses.
             copies = distinct_groups(domains, e.count, e.per_token, e.group_limit)
+            if plan.node_limit is not None:
+                copies = min(copies, float(plan.node_limit))
         size = self.mine * copies * self.builder.model.hidden * width
         return Operation("ep", "all-to-all", size, skew=plan.expert_skew)
 

@@ -75,7 +75,7 @@ def _components(model: Model, plan: Plan, stage: Stage) -> dict[str, float]:
     return {
         "weights": held["weights"] * plan.parameter_bytes,
         "gradients": held["gradients"] * plan.gradient_bytes,
-        "optimizer": held["optimizer"] * plan.optimizer_bytes,
+        "optimizer": 0.0 if plan.offload_bandwidth else held["optimizer"] * plan.optimizer_bytes,
         "activations": activations,
         "logits": logits,
         "buffers": buffers,

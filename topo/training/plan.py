@@ -103,7 +103,8 @@ class Plan:
     attention : str
         Which fused attention kernels: ``current``, ``flash-2`` (2023) or ``flash-1`` (2022).
     node_limit : int or None
-        Groups of experts, one on each scale-up domain, that a token may visit; the model's own limit by default.
+        Scale-up domains that a token may visit at most, below the model's own limit if it has one (node-limited
+        routing).
     offload_bandwidth : float
         B/s and direction between an accelerator and the memory of its host, where the optimizer states then stay
         (they come and go for the update); 0 keeps them on the accelerator.
@@ -357,6 +358,8 @@ class Plan:
             )
         if self.ep > 1 and model.experts is None:
             raise PlanError(f"{model.name} has no experts, but ep is {self.ep}", "take ep=1")
+        if self.node_limit is not None and model.experts is None:
+            raise PlanError(f"{model.name} has no experts, but a node limit is given", "leave it out")
         if model.experts is not None and model.experts.count % self.ep:
             raise PlanError(
                 f"ep {self.ep} does not divide the {model.experts.count} experts of {model.name}",
@@ -368,20 +371,6 @@ class Plan:
                 f"one rank gets at most {self.ep} times the mean",
             )
         self.layers_of_chunks(model)
-
-    def routed(self, model: Model) -> Model:
-        """The model with the plan's limit on the domains that a token visits.
-
-        Raises
-        ------
-        PlanError
-            A model without experts.
-        """
-        if self.node_limit is None:
-            return model
-        if model.experts is None:
-            raise PlanError(f"{model.name} has no experts, but a node limit is given", "leave it out")
-        return replace(model, experts=replace(model.experts, group_limit=self.node_limit))
 
     def with_dp(self, accelerators: int) -> Plan:
         """The same plan with data parallelism over all accelerators that are left.

@@ -251,12 +251,15 @@ def optimizer_seconds(plan: Plan, stage: Stage, rates: Rates) -> float:
     """Seconds in which a stage's accelerators read and write their part of the optimizer's states.
 
     Gradients are read for their norm and again for the update; master weights and moments are read and written; the
-    weights are written.
+    weights are written.  States that stay with the host come and go over their link meanwhile.
     """
     ways = plan.shards if plan.zero else 1
     copies = max(plan.stage_ranks // plan.ep, 1) if plan.ep > 1 else plan.data
     mine = stage.dense / ways + stage.experts / (copies if plan.zero else 1)
-    return rates.memory(mine * (2 * plan.optimizer_bytes + 2 * plan.gradient_bytes + plan.parameter_bytes))
+    near = rates.memory(mine * (2 * plan.optimizer_bytes + 2 * plan.gradient_bytes + plan.parameter_bytes))
+    if not plan.offload_bandwidth:
+        return near
+    return max(near, mine * plan.optimizer_bytes / plan.offload_bandwidth)
 
 
 def lower_bound(
