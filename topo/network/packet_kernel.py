@@ -1,459 +1,385 @@
 """The compiled kernel of the packet engine: plain loops over records, for numba.
 
-The records are those of :mod:`topo.network.packet`, which also explains the model.  All events of one moment are
-taken first and links decide afterwards, so that no decision hangs on the order of simultaneous events.
+The records are those of :mod:`topo.network.packet_records`; :mod:`topo.network.packet` explains the model.  All
+events of one moment are taken first and links decide afterwards, so that no decision hangs on the order of
+simultaneous events.  Events stand in a calendar: a wheel of short ticks, each sorted when its time comes, and a
+heap behind it.  Every link and every queue has an event of its own; others come from a pool.
+
+The arrays come in as bare pointers: numba counts references to arrays that Python owns whenever they are handed
+on, which would take most of the time.  numba's cache looks at this file alone, so touch it when a step changes.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import numba as nb
 import numpy as np
 
-from topo.network.packet_events import (
+from topo.network.packet_lists import (
+    append,
+    enqueue,
+    has_credit,
+    new_packet,
+    pop_far,
+    post,
+    push_far,
+    release,
+    soil,
+    sort_by_time,
+    wake,
+)
+from topo.network.packet_records import (
     ARRIVE,
-    AT,
+    CHANNEL,
     DEPART,
     DIRTY,
+    EVENT,
+    EVENT_LIST,
     EVENTS,
     FINISHED,
+    FRESH,
     FULL,
-    GOLDEN,
+    GATE,
+    HOP,
     HOPS,
-    LENGTH,
+    JOIN,
+    LINK,
     NEVER,
     NOW,
+    PACKET,
+    PACKET_LIST,
+    PART,
     POOL_FULL,
+    QUEUE,
+    REPEAT,
+    ROW,
+    SHIFT,
+    STREAM,
     STUCK,
     UNFINISHED,
+    WAIT,
     WAKE,
-    give_back,
-    jit,
-    new_item,
-    next_tick,
-    push,
+    WHEEL,
 )
+from topo.network.packet_rows import complete, join, leave, progress, ready, start
 
 
-@jit
-def soil(m: int, links: Any, dirty: Any, numbers: Any) -> None:
-    """Have a link decide at the end of this moment."""
-    if links[m].dirty == 0:
-        links[m].dirty = 1
-        dirty[numbers[DIRTY]] = m
-        numbers[DIRTY] += 1
-
-
-@jit
-def list_queue(q: int, queues: Any, links: Any, dirty: Any, numbers: Any) -> None:
-    """Give a queue that got its first packet a place in the round of its link."""
-    m = queues[q].link
-    if queues[q].listed == 0:
-        queues[q].listed = 1
-        queues[q].next = -1
-        if links[m].head < 0:
-            links[m].head = q
-        else:
-            queues[links[m].tail].next = q
-        links[m].tail = q
-    soil(m, links, dirty, numbers)
-
-
-@jit
-def wake(
-    m: int, time: int, links: Any, pool: Any, free: Any, wheel: Any, current: Any, heap: Any, numbers: Any
-) -> None:
-    """Have a link decide again at a moment, unless it will earlier."""
-    if time < links[m].wake_at:
-        links[m].wake_at = time
-        p = new_item(free, numbers)
-        pool[p].hop, pool[p].row = WAKE, m
-        push(p, time, pool, wheel, current, heap, numbers)
-
-
-@jit
-def post(
-    kind: int,
-    row: int,
-    time: int,
-    pool: Any,
-    free: Any,
-    wheel: Any,
-    current: Any,
-    heap: Any,
-    numbers: Any,
-) -> None:
-    """Set down an event of a row."""
-    p = new_item(free, numbers)
-    pool[p].hop, pool[p].row = kind, row
-    push(p, time, pool, wheel, current, heap, numbers)
-
-
-@jit
-def has_credit(c: int, channels: Any, slots: Any, now: int) -> bool:
-    """Whether the far end of a channel is known to have room for a packet."""
-    size, sent = channels[c].size, channels[c].sent
-    if sent < size:
-        return True
-    return bool(channels[c].released > sent - size and slots[channels[c].first + sent % size] <= now)
-
-
-@jit
-def release(c: int, time: int, channels: Any, slots: Any) -> None:
-    """A packet's room at the far end of a channel is free again, as its near end learns at a moment."""
-    time = max(time, channels[c].last)
-    channels[c].last = time
-    slots[channels[c].first + channels[c].released % channels[c].size] = time
-    channels[c].released += 1
-
-
-@jit
-def ready(r: int, rows: Any, gates: Any, waits: Any) -> bool:
-    """Whether the next repeat of a row may start."""
-    t = rows[r].started
-    if t >= rows[r].repeat or rows[r].drained < t:
-        return False
-    for w in range(rows[r].wait_first, rows[r].wait_last):
-        g = waits[w].gate
-        if gates[g].level < min(max(t - waits[w].lag + 1, 0), gates[g].repeat):
-            return False
-    return True
-
-
-@jit
-def start(
-    r: int,
-    rows: Any,
-    streams: Any,
-    queues: Any,
-    links: Any,
-    dirty: Any,
-    pool: Any,
-    free: Any,
-    wheel: Any,
-    current: Any,
-    heap: Any,
-    numbers: Any,
-) -> None:
-    """Hand the packets of the next repeat of a row to its injection queues, way by way in proportion."""
-    t = rows[r].started
-    rows[r].started += 1
-    now = numbers[NOW]
-    if rows[r].stream_first == rows[r].stream_last:
-        rows[r].injecting = 1
-        post(DEPART, r, now, pool, free, wheel, current, heap, numbers)
-        post(ARRIVE, r, now + rows[r].latency, pool, free, wheel, current, heap, numbers)
-        return
-    n = rows[r].packets
-    turn = (rows[r].turn + t * GOLDEN) % 1.0
-    before = 0
-    last = -1
-    for s in range(rows[r].stream_first, rows[r].stream_last):
-        upto = n if s + 1 == rows[r].stream_last else min(int(np.floor(streams[s].share * n + turn)), n)
-        streams[s].left = upto - before
-        streams[s].short = 0
-        streams[s].repeat = t
-        if upto > before:
-            last = s
-            rows[r].injecting += 1
-            q = streams[s].queue
-            streams[s].next = -1
-            if queues[q].head < 0:
-                queues[q].head = s
-            else:
-                streams[queues[q].tail].next = s
-            queues[q].tail = s
-            list_queue(q, queues, links, dirty, numbers)
-        before = upto
-    streams[last].short = 1
-
-
-@jit
-def raise_gates(
-    r: int, arrival: int, rows: Any, gates: Any, row_gates: Any, member_rows: Any, raised: Any
-) -> int:
-    """Count one more arrival (or departure) of a row at its gates; how many levels rose, in ``raised``."""
-    count = rows[r].arrived if arrival == 1 else rows[r].drained
-    n = 0
-    for k in range(rows[r].gate_first, rows[r].gate_last):
-        g = row_gates[k]
-        if gates[g].arrival != arrival or count != gates[g].level + 1:
-            continue
-        gates[g].short -= 1
-        if gates[g].short > 0:
-            continue
-        while gates[g].short == 0 and gates[g].level < gates[g].repeat:
-            gates[g].level += 1
-            short = 0
-            for i in range(gates[g].member_first, gates[g].member_last):
-                member = member_rows[i]
-                done = rows[member].arrived if arrival == 1 else rows[member].drained
-                if done <= gates[g].level:
-                    short += 1
-            gates[g].short = short
-        raised[n] = g
-        n += 1
-    return n
-
-
-@jit
-def landed(
-    r: int,
-    t: int,
-    time: int,
-    rows: Any,
-    repeats: Any,
-    pool: Any,
-    free: Any,
-    wheel: Any,
-    current: Any,
-    heap: Any,
-    numbers: Any,
-) -> None:
-    """A packet is on its last link; the last of a repeat announces the arrival of the whole."""
-    first = rows[r].repeat_first
-    if first < 0:  # one way only: packets come in order
-        rows[r].landed += 1
-        if rows[r].landed == rows[r].packets:
-            rows[r].landed = 0
-            post(ARRIVE, r, time, pool, free, wheel, current, heap, numbers)
-        return
-    repeats[first + t].landed += 1
-    repeats[first + t].time = max(repeats[first + t].time, time)
-    while rows[r].landed < rows[r].repeat and repeats[first + rows[r].landed].landed == rows[r].packets:
-        time = repeats[first + rows[r].landed].time
-        rows[r].landed += 1
-        if rows[r].landed < rows[r].repeat:
-            repeats[first + rows[r].landed].time = max(time, repeats[first + rows[r].landed].time)
-        post(ARRIVE, r, time, pool, free, wheel, current, heap, numbers)
-
-
-@jit
-def decide(
-    m: int,
-    packet: float,
-    rows: Any,
-    links: Any,
-    channels: Any,
-    slots: Any,
-    queues: Any,
-    streams: Any,
-    hops: Any,
-    repeats: Any,
-    dirty: Any,
-    pool: Any,
-    free: Any,
-    wheel: Any,
-    current: Any,
-    heap: Any,
-    numbers: Any,
-) -> bool:
-    """Let a link send the next packet of its round whose channel has credit; whether it may send again at once."""
-    now = numbers[NOW]
-    if now < links[m].free_at:
-        wake(m, links[m].free_at, links, pool, free, wheel, current, heap, numbers)
-        return False
-    if links[m].parked > 0:
-        for c in range(links[m].channel_first, links[m].channel_last):
-            if channels[c].head >= 0 and has_credit(c, channels, slots, now):
-                q = channels[c].head
-                channels[c].head = queues[q].next
-                links[m].parked -= 1
-                queues[q].listed = 0
-                list_queue(q, queues, links, dirty, numbers)
-    while links[m].head >= 0:
-        q = links[m].head
-        links[m].head = queues[q].next
-        c = queues[q].channel
-        if not has_credit(c, channels, slots, now):
-            queues[q].next = -1
-            if channels[c].head < 0:
-                channels[c].head = q
-            else:
-                queues[channels[c].tail].next = q
-            channels[c].tail = q
-            links[m].parked += 1
-            continue
-        late = links[m].latency
-        if queues[q].injection == 1:
-            s = queues[q].head
-            p, r, hop, t = -1, streams[s].row, streams[s].hop, streams[s].repeat
-            streams[s].left -= 1
-            left = streams[s].left
-            short = 1 if left == 0 and streams[s].short == 1 else 0
-            queues[q].head = streams[s].next
-            if left > 0:
-                streams[s].next = -1
-                if queues[q].head < 0:
-                    queues[q].head = s
-                else:
-                    streams[queues[q].tail].next = s
-                queues[q].tail = s
-            size = rows[r].short_bytes if short == 1 else packet
-            wide = np.int64(np.ceil(size * links[m].per_byte)) if short == 1 else links[m].packet_time
-            if left == 0:
-                post(DEPART, r, now + wide, pool, free, wheel, current, heap, numbers)
-        else:
-            p = queues[q].head
-            queues[q].head = pool[p].next
-            r, hop, t, short = pool[p].row, pool[p].hop, pool[p].repeat, pool[p].short
-            size = rows[r].short_bytes if short == 1 else packet
-            wide = np.int64(np.ceil(size * links[m].per_byte)) if short == 1 else links[m].packet_time
-            back = hops[hop - 1].channel
-            behind = hops[hop - 1].link
-            heard = now + wide + links[behind].latency
-            release(back, heard, channels, slots)
-            if channels[back].head >= 0:
-                wake(
-                    behind,
-                    max(heard, links[behind].free_at),
-                    links,
-                    pool,
-                    free,
-                    wheel,
-                    current,
-                    heap,
-                    numbers,
-                )
-        numbers[HOPS] += 1
-        links[m].bytes += size
-        links[m].free_at = now + wide
-        channels[c].sent += 1
-        if hops[hop].last == 1:
-            rows[r].received += size
-            end = now + late + wide
-            release(c, end + late, channels, slots)
-            landed(r, t, end, rows, repeats, pool, free, wheel, current, heap, numbers)
-            if p >= 0:
-                give_back(p, free, numbers)
-        else:
-            if p < 0:
-                p = new_item(free, numbers)
-                pool[p].row, pool[p].repeat, pool[p].short = r, t, short
-            pool[p].hop = hop + 1
-            delay = hops[hop].delay
-            if short == 1:
-                delay = late + max(0, wide - np.int64(np.ceil(size * links[hops[hop + 1].link].per_byte)))
-            push(p, now + delay, pool, wheel, current, heap, numbers)
-        queues[q].listed = 0
-        if queues[q].head >= 0:
-            list_queue(q, queues, links, dirty, numbers)
-        if links[m].head >= 0 or links[m].parked > 0:
-            if wide == 0:
-                return True
-            wake(m, now + wide, links, pool, free, wheel, current, heap, numbers)
-        return False
-    # Nothing may go: sleep until the first credit that is under way.
-    first: Any = NEVER
-    for c in range(links[m].channel_first, links[m].channel_last):
-        if channels[c].head >= 0 and channels[c].released > channels[c].sent - channels[c].size:
-            first = min(first, slots[channels[c].first + channels[c].sent % channels[c].size])
-    if first < NEVER:
-        wake(m, first, links, pool, free, wheel, current, heap, numbers)
-    return False
-
-
-@jit
-def run(
-    packet: float,
-    rows: Any,
-    links: Any,
-    channels: Any,
-    slots: Any,
-    queues: Any,
-    streams: Any,
-    hops: Any,
-    repeats: Any,
-    gates: Any,
-    waits: Any,
-    row_gates: Any,
-    member_rows: Any,
-    waiter_rows: Any,
-    raised: Any,
-    dirty: Any,
-    pool: Any,
-    free: Any,
-    wheel: Any,
-    current: Any,
-    heap: Any,
-    numbers: Any,
-) -> int:
-    """Run until every row has arrived."""
+def run(packet: float, at_address: Any, length_of: Any) -> int:
+    """Run until every row has arrived, on the arrays at ``at_address`` of the lengths ``length_of``."""
+    rows = nb.carray(at_address[0], (length_of[0],), ROW)
+    links = nb.carray(at_address[1], (length_of[1],), LINK)
+    channels = nb.carray(at_address[2], (length_of[2],), CHANNEL)
+    slots = nb.carray(at_address[3], (length_of[3],), np.int64)
+    queues = nb.carray(at_address[4], (length_of[4],), QUEUE)
+    streams = nb.carray(at_address[5], (length_of[5],), STREAM)
+    hops = nb.carray(at_address[6], (length_of[6],), HOP)
+    repeats = nb.carray(at_address[7], (length_of[7],), REPEAT)
+    joins = nb.carray(at_address[8], (length_of[8],), JOIN)
+    parts = nb.carray(at_address[9], (length_of[9],), PART)
+    inputs = nb.carray(at_address[10], (length_of[10],), np.int64)
+    outputs = nb.carray(at_address[11], (length_of[11],), np.int64)
+    gates = nb.carray(at_address[12], (length_of[12],), GATE)
+    waits = nb.carray(at_address[13], (length_of[13],), WAIT)
+    row_gates = nb.carray(at_address[14], (length_of[14],), np.int64)
+    member_rows = nb.carray(at_address[15], (length_of[15],), np.int64)
+    waiter_rows = nb.carray(at_address[16], (length_of[16],), np.int64)
+    raised = nb.carray(at_address[17], (length_of[17],), np.int64)
+    dirty = nb.carray(at_address[18], (length_of[18],), np.int64)
+    packets = nb.carray(at_address[19], (length_of[19],), PACKET)
+    events = nb.carray(at_address[20], (length_of[20],), EVENT)
+    fresh = nb.carray(at_address[21], (length_of[21],), np.int64)
+    wheel = nb.carray(at_address[22], (length_of[22],), WHEEL)
+    current = nb.carray(at_address[23], (length_of[23],), np.int64)
+    heap = nb.carray(at_address[24], (length_of[24],), np.int64)
+    numbers = nb.carray(at_address[25], (length_of[25],), np.int64)
+    first_queue = len(links)
+    first_other = first_queue + len(queues)
+    shift, mask = numbers[SHIFT], len(wheel) - 1
+    now, tick, at, length, near, far, sent = 0, 0, 0, 0, 0, 0, 0
     for r in range(len(rows)):
         if ready(r, rows, gates, waits):
-            start(r, rows, streams, queues, links, dirty, pool, free, wheel, current, heap, numbers)
+            start(r, rows, streams, queues, links, dirty, events, fresh, numbers)
     while True:
-        while numbers[AT] < numbers[LENGTH] and pool[current[numbers[AT]]].time == numbers[NOW]:
-            p = current[numbers[AT]]
-            numbers[AT] += 1
+        # What happens at this moment.
+        while at < length and events[current[at]].time == now:
+            e = current[at]
+            at += 1
             numbers[EVENTS] += 1
-            hop, r = pool[p].hop, pool[p].row
-            if hop >= 0:
-                q = hops[hop].queue
-                pool[p].next = -1
-                if queues[q].head < 0:
-                    queues[q].head = p
-                    queues[q].tail = p
-                    if queues[q].listed == 0:
-                        list_queue(q, queues, links, dirty, numbers)
+            if e < first_queue:
+                links[e].timed = 0
+                if links[e].wake_at == now:
+                    links[e].wake_at = NEVER
+                soil(e, links, dirty, numbers)
+            elif e < first_other:
+                q = e - first_queue
+                m = queues[q].link
+                append(q, m, queues, links)
+                if links[m].free_at > now:
+                    wake(m, links[m].free_at, links, events, fresh, numbers)
                 else:
-                    pool[queues[q].tail].next = p
-                    queues[q].tail = p
-                continue
-            give_back(p, free, numbers)
-            if hop == WAKE:
-                if links[r].wake_at == numbers[NOW]:
-                    links[r].wake_at = NEVER
-                soil(r, links, dirty, numbers)
-                continue
-            if hop == DEPART:
-                rows[r].injecting -= 1
-                if rows[r].injecting > 0:
-                    continue
-                rows[r].drained += 1
-                n = raise_gates(r, 0, rows, gates, row_gates, member_rows, raised)
-                if ready(r, rows, gates, waits):
-                    start(r, rows, streams, queues, links, dirty, pool, free, wheel, current, heap, numbers)
+                    soil(m, links, dirty, numbers)
             else:
-                rows[r].arrived += 1
-                if rows[r].arrived == rows[r].repeat:
-                    rows[r].finish = numbers[NOW]
-                    numbers[UNFINISHED] -= 1
-                n = raise_gates(r, 1, rows, gates, row_gates, member_rows, raised)
-            for k in range(n):
-                g = raised[k]
-                for i in range(gates[g].waiter_first, gates[g].waiter_last):
-                    w = waiter_rows[i]
-                    if ready(w, rows, gates, waits):
-                        start(
-                            w, rows, streams, queues, links, dirty, pool, free, wheel, current, heap, numbers
-                        )
+                events[e].next = numbers[EVENT_LIST]
+                numbers[EVENT_LIST] = e
+                m = events[e].of
+                if events[e].kind == WAKE:
+                    if links[m].wake_at == now:
+                        links[m].wake_at = NEVER
+                    soil(m, links, dirty, numbers)
+                else:
+                    progress(
+                        events[e].kind,
+                        m,
+                        rows,
+                        gates,
+                        waits,
+                        row_gates,
+                        member_rows,
+                        waiter_rows,
+                        raised,
+                        streams,
+                        queues,
+                        links,
+                        dirty,
+                        events,
+                        fresh,
+                        numbers,
+                    )
+        # Links decide.
         for i in range(numbers[DIRTY]):
             m = dirty[i]
-            while decide(
-                m,
-                packet,
-                rows,
-                links,
-                channels,
-                slots,
-                queues,
-                streams,
-                hops,
-                repeats,
-                dirty,
-                pool,
-                free,
-                wheel,
-                current,
-                heap,
-                numbers,
-            ):
-                pass
             links[m].dirty = 0
+            if links[m].free_at > now:
+                wake(m, links[m].free_at, links, events, fresh, numbers)
+                continue
+            if links[m].parked > 0:
+                for c in range(links[m].channel_first, links[m].channel_last):
+                    if channels[c].head >= 0 and has_credit(c, channels, slots, now):
+                        q = channels[c].head
+                        channels[c].head = queues[q].next
+                        links[m].parked -= 1
+                        append(q, m, queues, links)
+            while links[m].head >= 0 and links[m].free_at <= now:
+                q = links[m].head
+                links[m].head = queues[q].next
+                c = queues[q].channel
+                if not has_credit(c, channels, slots, now):
+                    queues[q].next = -1
+                    if channels[c].head < 0:
+                        channels[c].head = q
+                    else:
+                        queues[channels[c].tail].next = q
+                    channels[c].tail = q
+                    links[m].parked += 1
+                    continue
+                channels[c].credits -= 1
+                sent += 1
+                part = -1
+                if queues[q].injection == 1:
+                    p = -1
+                    s = queues[q].head
+                    hop, repeat = streams[s].hop, streams[s].repeat
+                    streams[s].left -= 1
+                    short = 0
+                    following = streams[s].next
+                    if streams[s].left == 0:
+                        short = streams[s].short
+                    elif following >= 0:
+                        streams[s].next = -1
+                        streams[queues[q].tail].next = s
+                        queues[q].tail = s
+                    else:
+                        following = s
+                else:
+                    p = queues[q].head
+                    s = -1
+                    hop, repeat, short = packets[p].hop, packets[p].repeat, packets[p].short
+                    part = packets[p].part
+                    following = packets[p].next
+                queues[q].head = following
+                r = hops[hop].row
+                size, wide = packet, links[m].packet_time
+                if short == 1:
+                    size = rows[r].short_bytes
+                    wide = np.int64(np.ceil(size * links[m].per_byte))
+                free_at = now + wide
+                links[m].bytes += size
+                links[m].free_at = free_at
+                # What it leaves behind.
+                if s >= 0:
+                    if streams[s].left == 0:
+                        post(DEPART, r, free_at, events, fresh, numbers)
+                elif part >= 0:
+                    leave(part, free_at, joins, parts, inputs, links, channels, slots, events, fresh, numbers)
+                else:
+                    back = queues[q].back
+                    heard = free_at + channels[back].late
+                    release(back, heard, channels, slots)
+                    if channels[back].head >= 0:
+                        behind = channels[back].link
+                        wake(behind, max(heard, links[behind].free_at), links, events, fresh, numbers)
+                # Where it comes.
+                if hops[hop].last == 1:
+                    end = free_at + links[m].latency
+                    rows[r].received += size
+                    release(c, end + links[m].latency, channels, slots)
+                    first = rows[r].repeat_first
+                    if first < 0:  # one way only: packets come in order
+                        rows[r].landed += 1
+                        if rows[r].landed == rows[r].expected:
+                            rows[r].landed = 0
+                            post(ARRIVE, r, end, events, fresh, numbers)
+                    else:
+                        repeats[first + repeat].landed += 1
+                        repeats[first + repeat].time = max(repeats[first + repeat].time, end)
+                        if repeats[first + repeat].landed == rows[r].expected:
+                            complete(r, rows, repeats, events, fresh, numbers)
+                else:
+                    ahead = now + hops[hop].delay
+                    if short == 1:
+                        ahead = now + links[m].latency
+                        ahead += max(0, wide - np.int64(np.ceil(size * hops[hop].per_byte)))
+                    if hops[hop].join >= 0:
+                        join(
+                            hop,
+                            repeat,
+                            short,
+                            ahead,
+                            first_queue,
+                            hops,
+                            joins,
+                            parts,
+                            outputs,
+                            packets,
+                            queues,
+                            events,
+                            fresh,
+                            numbers,
+                        )
+                    else:
+                        if p < 0:
+                            p = new_packet(packets, numbers)
+                            packets[p].repeat, packets[p].short, packets[p].part = repeat, short, -1
+                        packets[p].hop = hop + 1
+                        enqueue(
+                            p,
+                            ahead,
+                            hops[hop + 1].queue,
+                            first_queue,
+                            packets,
+                            queues,
+                            events,
+                            fresh,
+                            numbers,
+                        )
+                        p = -1
+                if p >= 0:
+                    packets[p].next = numbers[PACKET_LIST]
+                    numbers[PACKET_LIST] = p
+                # A queue keeps its place in the round when its next packet will be in before the link is free.
+                queues[q].listed = 0
+                if following >= 0:
+                    if s >= 0 or packets[following].ready <= free_at:
+                        append(q, m, queues, links)
+                    else:
+                        events[first_queue + q].time = packets[following].ready
+                        fresh[numbers[FRESH]] = first_queue + q
+                        numbers[FRESH] += 1
+            if links[m].head >= 0:
+                wake(m, links[m].free_at, links, events, fresh, numbers)
+            elif links[m].parked > 0:  # sleep until the first credit that is under way
+                soonest: Any = NEVER
+                for c in range(links[m].channel_first, links[m].channel_last):
+                    if channels[c].head >= 0:
+                        if channels[c].credits > 0:
+                            soonest = 0
+                        elif channels[c].coming > 0:
+                            soonest = min(soonest, slots[channels[c].first + channels[c].oldest])
+                if soonest < NEVER:
+                    wake(m, max(soonest, links[m].free_at, now), links, events, fresh, numbers)
         numbers[DIRTY] = 0
         if numbers[FULL] == 1:
             return POOL_FULL
-        if numbers[AT] == numbers[LENGTH] and not next_tick(pool, wheel, current, heap, numbers):
-            return FINISHED if numbers[UNFINISHED] == 0 else STUCK
-        numbers[NOW] = pool[current[numbers[AT]]].time
+        # What was set down gets its place in the calendar.
+        if at == length:
+            at, length = 0, 0
+        for i in range(numbers[FRESH]):
+            e = fresh[i]
+            time = events[e].time
+            distance = (time >> shift) - tick
+            if distance <= 0:
+                if length == len(current):
+                    for k in range(at, length):
+                        current[k - at] = current[k]
+                    at, length = 0, length - at
+                k = length
+                while k > at and events[current[k - 1]].time > time:
+                    current[k] = current[k - 1]
+                    k -= 1
+                current[k] = e
+                length += 1
+            elif distance <= mask:
+                b = (time >> shift) & mask
+                events[e].next = -1
+                if wheel[b].head < 0:
+                    wheel[b].head = e
+                else:
+                    events[wheel[b].tail].next = e
+                wheel[b].tail = e
+                near += 1
+            else:
+                push_far(e, time, far, events, heap)
+                far += 1
+        numbers[FRESH] = 0
+        if at == length:  # go on to the next tick with events
+            if near == 0 and far == 0:
+                break
+            until: Any = NEVER
+            if far > 0:
+                until = events[heap[0]].time >> shift
+            tick += 1
+            if near == 0:
+                tick = until
+            while tick < until and wheel[tick & mask].head < 0:
+                tick += 1
+            at, length, ordered = 0, 0, True
+            before = now
+            e = wheel[tick & mask].head
+            wheel[tick & mask].head = -1
+            while e >= 0:
+                current[length] = e
+                length += 1
+                ordered = ordered and events[e].time >= before
+                before = events[e].time
+                e = events[e].next
+            near -= length
+            while far > 0 and events[heap[0]].time >> shift == tick:
+                e = pop_far(far, events, heap)
+                far -= 1
+                current[length] = e
+                length += 1
+                ordered = ordered and events[e].time >= before
+                before = events[e].time
+            if not ordered:
+                sort_by_time(length, events, current)
+        now = events[current[at]].time
+        numbers[NOW] = now
+    numbers[HOPS] = sent
+    return FINISHED if numbers[UNFINISHED] == 0 else STUCK
+
+
+SIGNATURE = "int64(float64, CPointer(voidptr), CPointer(int64))"
+ARRAYS = (
+    "rows", "links", "channels", "slots", "queues", "streams", "hops", "repeats", "joins", "parts", "inputs",
+    "outputs", "gates", "waits", "row_gates", "member_rows", "waiter_rows", "raised", "dirty", "packets", "events",
+    "fresh", "wheel", "current", "heap", "numbers",
+)  # fmt: skip
+"""The arrays of the kernel, in the order of their addresses; those without a record hold whole numbers."""
+
+
+@cache
+def compiled() -> Any:
+    """The kernel as a C function; compiled on first use and kept on disk."""
+    return nb.cfunc(SIGNATURE, error_model="numpy", cache=True)(run).ctypes

@@ -1,9 +1,13 @@
-"""The ways that packets take: every route cut into plain paths, and virtual channels that cannot deadlock.
+"""The ways that packets take: every route cut into paths or trees, and virtual channels that cannot deadlock.
 
 Links are put into a fixed order.  A packet starts on virtual channel 0 and goes to the next one whenever its way
 goes down in that order, as at the wrap of a ring (the dateline of Dally and Seitz, "Deadlock-free message routing
 in multiprocessor interconnection networks", 1987).  So (virtual channel, place in the order) grows along every
 way, no cycle of channels can wait for one another, and no network can deadlock, whatever its routes.
+
+A tree through switches that add or copy has virtual channels of its own on each of its links, as aggregation trees
+reserve their buffers in switches.  Two trees that meet at several switches could otherwise each hold the room that
+the other's missing packet needs.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ import numba as nb
 import numpy as np
 
 from topo.errors import NetworkError
-from topo.fabric import ACCELERATOR, Fabric, FloatArray, IntArray
-from topo.network.program import Program
+from topo.fabric import ACCELERATOR, BoolArray, Fabric, FloatArray, IntArray, spread
+from topo.network.packet_trees import PATH, cut_trees
+from topo.network.program import Program, pointer_from
 
 MOST_ROUNDS = 20
 ROUNDING = 1e-9
@@ -25,7 +30,7 @@ jit = nb.njit(cache=True, error_model="numpy", nogil=True)
 
 @dataclass(frozen=True, eq=False)
 class Ways:
-    """The plain paths of all rows; links are named by their places in the order.
+    """The paths and trees of all rows; links are named by their places in the order.
 
     Parameters
     ----------
@@ -34,8 +39,9 @@ class Ways:
     share : float array [ways]
         Share of the row.
     pointer : int array [ways + 1]
-    link, virtual : int arrays [hops]
-        Place of each hop's link in the order, and its virtual channel.
+    link, virtual, phase : int arrays [hops]
+        Place of each hop's link in the order, its virtual channel, and its part in a tree, whose links stand in no
+        order: ``UP`` to the root, ``OFF`` from it, ``DOWN`` after that; or ``PATH``.
     order : int array [links]
         Link of the fabric at each place.
     """
@@ -45,6 +51,7 @@ class Ways:
     pointer: IntArray
     link: IntArray
     virtual: IntArray
+    phase: IntArray
     order: IntArray
 
 
@@ -101,14 +108,47 @@ def link_order(fabric: Fabric) -> IntArray:
 
 
 @jit
+def _ends(
+    link: IntArray, weight: FloatArray, source: IntArray, target: IntArray, ending: BoolArray
+) -> tuple[int, int]:
+    """Where a route begins and ends, or (-1, -1): a tree, or nothing that is a route."""
+    begin, finish = -1, -1
+    for e in range(len(link)):
+        for side in range(2):
+            node = source[link[e]] if side == 0 else target[link[e]]
+            net = 0.0
+            for k in range(len(link)):
+                if source[link[k]] == node:
+                    net += weight[k]
+                if target[link[k]] == node:
+                    net -= weight[k]
+            if abs(net) <= ROUNDING:
+                continue
+            if abs(net - 1.0) <= ROUNDING and begin in (-1, node):
+                begin = node
+            elif abs(net + 1.0) <= ROUNDING and finish in (-1, node):
+                finish = node
+            else:
+                return -1, -1
+    if begin < 0 or finish < 0 or (len(link) > 1 and not (ending[begin] and ending[finish])):
+        return -1, -1
+    return begin, finish
+
+
+@jit
 def _cut(
     pointer: IntArray,
     link: IntArray,
     weight: FloatArray,
     source: IntArray,
     target: IntArray,
-) -> tuple[int, int, int, IntArray, FloatArray, IntArray, IntArray]:
-    """Cut routes into paths, the widest onward link first; the first number is a row that is no route, or -1."""
+    ending: BoolArray,
+    odd: BoolArray,
+) -> tuple[int, int, IntArray, FloatArray, IntArray, IntArray]:
+    """Cut routes into paths, the widest onward link first, and mark as odd the rows that are no routes.
+
+    A route of several links begins and ends at ``ending`` nodes.
+    """
     row_of = np.empty(64, np.int64)
     share_of = np.empty(64)
     end_of = np.empty(64, np.int64)
@@ -118,29 +158,12 @@ def _cut(
         a, b = pointer[r], pointer[r + 1]
         if a == b:
             continue
+        begin, finish = _ends(link[a:b], weight[a:b], source, target, ending)
+        odd[r] = begin < 0
         left = weight[a:b].copy()
-        begin, finish = -1, -1
-        for e in range(a, b):
-            for side in range(2):
-                node = source[link[e]] if side == 0 else target[link[e]]
-                net = 0.0
-                for k in range(a, b):
-                    if source[link[k]] == node:
-                        net += weight[k]
-                    if target[link[k]] == node:
-                        net -= weight[k]
-                if abs(net) <= ROUNDING:
-                    continue
-                if abs(net - 1.0) <= ROUNDING and begin in (-1, node):
-                    begin = node
-                elif abs(net + 1.0) <= ROUNDING and finish in (-1, node):
-                    finish = node
-                else:
-                    return r, ways, hops, row_of, share_of, end_of, path
-        if begin < 0 or finish < 0:
-            return r, ways, hops, row_of, share_of, end_of, path
         rest = 1.0
-        while rest > ROUNDING:
+        ways_before, hops_before = ways, hops
+        while rest > ROUNDING and not odd[r]:
             first = hops
             node = begin
             width = rest
@@ -154,13 +177,17 @@ def _cut(
                     ):
                         best = k
                 if best < 0 or hops - first > b - a:
-                    return r, ways, hops, row_of, share_of, end_of, path
+                    odd[r] = True
+                    ways, hops = ways_before, hops_before
+                    break
                 if hops == len(path):
                     path = np.concatenate((path, np.empty(hops, np.int64)))
                 path[hops] = best
                 hops += 1
                 width = min(width, left[best - a])
                 node = target[link[best]]
+            if odd[r]:
+                break
             for h in range(first, hops):
                 left[path[h] - a] -= width
                 path[h] = link[path[h]]
@@ -173,7 +200,7 @@ def _cut(
             share_of[ways] = width
             end_of[ways] = hops
             ways += 1
-    return -1, ways, hops, row_of, share_of, end_of, path
+    return ways, hops, row_of, share_of, end_of, path
 
 
 @jit
@@ -186,12 +213,12 @@ def _virtual(pointer: IntArray, link: IntArray) -> IntArray:
 
 
 def find_ways(program: Program, fabric: Fabric) -> Ways:
-    """Cut the routes of a program into plain paths with virtual channels.
+    """Cut the routes of a program into paths and trees with virtual channels.
 
     Raises
     ------
     NetworkError
-        The program was folded, or has transfers that switches copy or add on the way.
+        The program was folded, or has a route that is neither made of paths nor of trees.
     """
     if len(program.capacity) != fabric.links or (program.count != 1).any():
         raise NetworkError("the packet engine works on programs before folding")
@@ -200,19 +227,34 @@ def find_ways(program: Program, fabric: Fabric) -> Ways:
     place[order] = np.arange(fabric.links)
     row = np.repeat(np.arange(program.rows), np.diff(program.route_pointer))
     entry = np.lexsort((place[program.route_link], row))
-    odd, ways, hops, rows, shares, ends, path = _cut(
-        program.route_pointer.astype(np.int64),
-        place[program.route_link][entry].astype(np.int64),
-        program.route_weight[entry].astype(np.float64),
-        fabric.source[order],
-        fabric.target[order],
-    )
-    if odd >= 0:
-        raise NetworkError(
-            "the packet engine sends from one accelerator to one other, but switches copy or add this schedule's "
-            "transfers on the way",
-            "name an algorithm that does not use the network's own multicast and reduction, such as ring",
-        )
-    pointer = np.concatenate([[0], ends[:ways]]).astype(np.int64)
-    link = path[:hops].copy()
-    return Ways(rows[:ways].copy(), shares[:ways].copy(), pointer, link, _virtual(pointer, link), order)
+    pointer = program.route_pointer.astype(np.int64)
+    link = place[program.route_link][entry].astype(np.int64)
+    weight = program.route_weight[entry].astype(np.float64)
+    source, target = fabric.source[order], fabric.target[order]
+    ending = fabric.kind == ACCELERATOR
+    odd = np.zeros(program.rows, dtype=np.bool_)
+    ways, hops, rows, shares, ends, path = _cut(pointer, link, weight, source, target, ending, odd)
+    way_link, counts = path[:hops], np.diff(ends[:ways], prepend=0)
+    virtual = _virtual(np.concatenate([[0], ends[:ways]]), way_link)
+    rows, shares = rows[:ways], shares[:ways]
+    phase = np.full(hops, PATH)
+    if odd.any():
+        found = cut_trees(np.flatnonzero(odd), pointer, link, weight, source, target, ending)
+        if found.wrong >= 0:
+            raise NetworkError(
+                f"transfer {found.wrong} of the schedule takes a route that is neither paths from one accelerator "
+                "to one other nor trees through switches",
+                "name another algorithm, or the fluid engine",
+            )
+        layers = int(virtual.max(initial=-1)) + 1
+        of_tree = np.repeat(np.arange(len(found.row)), found.counts)
+        rows, shares = np.concatenate([rows, found.row]), np.concatenate([shares, found.share])
+        counts, way_link = np.concatenate([counts, found.counts]), np.concatenate([way_link, found.link])
+        virtual = np.concatenate([virtual, layers + of_tree])
+        phase = np.concatenate([phase, found.phase])
+        # Ways stand in the order of their rows.
+        by_row = np.argsort(rows, kind="stable")
+        by_hop = spread(pointer_from(counts), by_row)
+        rows, shares, counts = rows[by_row], shares[by_row], counts[by_row]
+        way_link, virtual, phase = way_link[by_hop], virtual[by_hop], phase[by_hop]
+    return Ways(rows.copy(), shares.copy(), pointer_from(counts), way_link.copy(), virtual, phase, order)

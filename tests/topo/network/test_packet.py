@@ -185,13 +185,6 @@ def test_what_it_refuses() -> None:
         topo.simulate("ring:4", "all-reduce", "1MiB", buffers=4)
 
 
-def test_trees_through_switches_are_refused_in_words() -> None:
-    fabric = topo.load("switch:4,in_network=true").fabric
-    schedule = topo.schedule(fabric, "all-reduce", 1e6, algorithm="sharp")
-    with pytest.raises(NetworkError, match="switches copy or add"):
-        run_packets(compile_program(schedule, fabric), fabric)
-
-
 def test_end_to_end() -> None:
     fluid = topo.simulate("torus:4x4", "all-to-all", "1MiB")
     packets = topo.simulate("torus:4x4", "all-to-all", "1MiB", engine="packet", packet="1KiB", buffers=1000)
