@@ -10,7 +10,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from topo.algorithms import Algorithm, Site, find
-from topo.ccl import CCL, Acted, Call, Links, Place, acted, links_of, load, offered, place_of, sized
+from topo.ccl import (
+    CCL,
+    Acted,
+    Call,
+    Links,
+    Place,
+    acted,
+    adding_between,
+    links_of,
+    load,
+    offered,
+    place_of,
+    sized,
+)
 from topo.collective import Collective
 from topo.errors import CollectiveError, NetworkError
 from topo.network.fold import Folded
@@ -40,6 +53,24 @@ def system_links(system: System, ccl: CCL) -> Links:
     up = system.scale_up.technology if system.scale_up else ""
     out = system.scale_out.technology if system.scale_out else ""
     return links_of(ccl, system.fabric, up, out)
+
+
+def system_for(system: System, ccl: CCL) -> System:
+    """The system as a library uses it: with switches between domains that add, where it asks them to.
+
+    Raises
+    ------
+    NetworkError
+        It asks them to, and they cannot.
+    """
+    if not ccl.collnet or system.fabric.domains == 1:
+        return system
+    between = system_links(system, ccl).between
+    if not between.adds:
+        raise NetworkError(
+            f"{ccl.name}: the switches of {between.title} do not add", "take the library without collnet=on"
+        )
+    return replace(system, fabric=adding_between(system.fabric))
 
 
 @dataclass(frozen=True, eq=False)

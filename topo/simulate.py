@@ -19,7 +19,7 @@ from topo.choose import History, Options, Run, compiled, fastest, named, timed
 from topo.collective import Collective
 from topo.errors import CollectiveError, InternalError, NetworkError, nearest
 from topo.fabric import Fabric, IntArray
-from topo.library import library_of, library_run
+from topo.library import library_of, library_run, system_for
 from topo.prepared import spelled_out, uncontended
 from topo.results import Result
 from topo.schedule import Schedule
@@ -158,6 +158,7 @@ def simulate(
     if engine != "packet" and (packet is not None or buffers is not None):
         raise NetworkError(f"the {engine} engine has neither packets nor buffers", "add the packet engine")
     library = library_of(system, ccl, engine)
+    system = system_for(system, library)
     fabric = system.fabric
     site = Site(fabric, group_of(fabric, None) if ranks is None else ranks)
     if collective.ranks != len(site.ranks):

@@ -8,7 +8,7 @@ from topo.ccl.call import Acted, Call, Terms, acted, reached
 from topo.ccl.choose import offered
 from topo.ccl.files import load, meanings, names, technologies, with_value
 from topo.ccl.model import CCL, Constant, LinkClass
-from topo.ccl.place import Links, Place, links_of, place_of
+from topo.ccl.place import Links, Place, adding_between, links_of, place_of
 from topo.ccl.scale import Sized, sized
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Sized",
     "Terms",
     "acted",
+    "adding_between",
     "links_of",
     "load",
     "meanings",

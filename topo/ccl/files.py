@@ -33,6 +33,7 @@ TECHNOLOGY_KEYS = (
     "channels",
     "nvls_channels",
     "ll128",
+    "adds",
     "plugin_latency",
     "constants",
     "notes",
@@ -51,25 +52,40 @@ def load(name: str | Path) -> CCL:
     Parameters
     ----------
     name : str or Path
-        One of :func:`names`, or a path that ends in ``.yaml``.
+        One of :func:`names`, or a path that ends in ``.yaml``; ``,collnet=on`` behind it lets the switches between
+        domains add.
 
     Raises
     ------
     NetworkError
-        Unknown name.
+        Unknown name or option.
     CatalogueError
         A file that is wrong; with file and key, and what would be right.
     """
-    if str(name).endswith((".yaml", ".yml")):
+    name, comma, option = str(name).partition(",")
+    if comma:
+        return _with_option(load(name), option)
+    if name.endswith((".yaml", ".yml")):
         return _library(Path(name))
     if name == "ideal":
         return CCL("ideal", "The fabric's own limit", "ideal")
     if name not in names():
         raise NetworkError(
             f"library {name!r} is unknown",
-            nearest(str(name), names()) or f"one of {', '.join(names())}, or a .yaml file",
+            nearest(name, names()) or f"one of {', '.join(names())}, or a .yaml file",
         )
-    return _known(str(name))
+    return _known(name)
+
+
+def _with_option(ccl: CCL, option: str) -> CCL:
+    if option not in ("collnet=on", "collnet=off"):
+        raise NetworkError(
+            f"option {option!r} of library {ccl.name} is unknown", "use collnet=on or collnet=off"
+        )
+    if ccl.family != "nccl":
+        raise NetworkError(f"library {ccl.name} has no CollNet", "use nccl,collnet=on")
+    on = option == "collnet=on"
+    return replace(ccl, name=f"{ccl.name},collnet=on" if on else ccl.name, collnet=on)
 
 
 @cache
@@ -127,6 +143,7 @@ def _technology(path: Path) -> LinkClass:
         channels=int(data.get("channels", 1)),
         nvls_channels=int(data.get("nvls_channels", 0)),
         ll128=bool(data.get("ll128", True)),
+        adds=bool(data.get("adds", False)),
         plugin_latency=_number(path, "plugin_latency", data.get("plugin_latency", 0.0), "s"),
         constants=_constants(path, data["constants"], "constants"),
     )

@@ -62,6 +62,8 @@ class LinkClass:
         Thread blocks that a call may use: for rings and trees; for in-switch calls.
     ll128 : bool
         Whether lines of 128 bytes arrive whole and in order, which protocol LL128 needs.
+    adds : bool
+        Scale-out only: whether its switches can add (SHARP).
     plugin_latency : float
         Scale-out only: seconds of a message that the network's driver tells the library's rule of choice.
     constants : mapping of str to Constant
@@ -77,6 +79,7 @@ class LinkClass:
     channels: int = 1
     nvls_channels: int = 0
     ll128: bool = True
+    adds: bool = False
     plugin_latency: float = 0.0
     constants: Mapping[str, Constant] = field(default_factory=dict)
 
@@ -105,6 +108,8 @@ class CCL:
         All that it knows, by name.
     tuner : mapping
         Tables of its rule of choice.
+    collnet : bool
+        Whether it lets the switches between domains add, where they can (NCCL_COLLNET_ENABLE).
     """
 
     name: str
@@ -113,6 +118,7 @@ class CCL:
     constants: Mapping[str, Constant] = field(default_factory=dict)
     technologies: Mapping[str, LinkClass] = field(default_factory=dict)
     tuner: Mapping[str, object] = field(default_factory=dict)
+    collnet: bool = False
 
     @property
     def ideal(self) -> bool:

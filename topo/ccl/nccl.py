@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from topo.ccl.call import Call, Terms
-from topo.ccl.model import CCL, LinkClass
+from topo.ccl.model import CCL, PROTOCOLS, LinkClass
 from topo.ccl.place import Place
-from topo.ccl.tuner import Choice, Communicator, channels_used, choices, in_switch_chunk
+from topo.ccl.tuner import COLLNET, MICRO, Choice, Communicator, channels_used, choices, in_switch_chunk
 from topo.collective import Collective
 from topo.errors import AlgorithmError
 
@@ -28,7 +28,7 @@ LINE = 16.0
 """Bytes that one rank at least takes part of a ring's data with (16-byte alignment of chunks, enqueue.cc)."""
 SLOT = {"LL": 16384.0, "LL128": 76800.0, "Simple": 524288.0}
 """Bytes of one slot of a channel's buffer, an eighth of it."""
-ALGORITHMS = ("ring", "tree", "nvls", "nvls-tree", "pat")
+ALGORITHMS = ("ring", "tree", "nvls", "nvls-tree", "pat", "collnet-direct", "collnet-chain")
 TREE_CHUNKS = ((8, 131072.0), (4, 65536.0), (1, 32768.0))
 """A tree's chunk in Simple is halved down to so many bytes while there are fewer than so many for each hop."""
 SEND_LL = 16384
@@ -86,6 +86,7 @@ def communicator(ccl: CCL, place: Place) -> Communicator:
         channels=inside.channels,
         nvls_channels=inside.nvls_channels,
         nvls=place.switched,
+        collnet=ccl.collnet and place.added_between,
         net_latency=place.links.between.plugin_latency,
         nvlink=bool(inside.generation),
         ll128=inside.ll128 and (place.nodes == 1 or place.links.between.ll128),
@@ -99,6 +100,8 @@ def _table(tuner: Mapping[str, Any], key: str) -> Any:
 def _built(ccl: CCL, collective: Collective, place: Place, choice: Choice) -> Call:
     if choice.algorithm in ("nvls", "nvls-tree"):
         return _in_switch(ccl, collective, place, choice)
+    if choice.algorithm in COLLNET:
+        return _collnet(ccl, collective, place, choice)
     most = place.links.inside.channels
     channels = channels_used(choice.algorithm, choice.protocol, collective.bytes, place.ranks, most)
     terms = protocol_terms(place, choice.protocol, channels)
@@ -213,11 +216,32 @@ def _in_switch(ccl: CCL, collective: Collective, place: Place, choice: Choice) -
         switch_factor=reach / share,
         switch_extra=idle * place.port * reach / place.per_node,
     )
-    schedule = "nvls" if whole else "hierarchical:inside=nvls,across=tree"
+    across = "tree" if choice.algorithm == "nvls-tree" else "sharp"
+    schedule = "nvls" if whole else f"hierarchical:inside=nvls,across={across}"
     # Data is copied into the buffer that the switch sees, reduced and spread, and copied out: one loop later each.
     copied = min(collective.bytes, lanes * chunk) / (place.port * share)
     launch = launch_of(ccl, place) + inside.get("nvls_step") + copied
+    if across == "sharp" and not whole:
+        launch += _through_switches(ccl, "nvls")
     return Call(choice.algorithm, schedule, "Simple", inside.nvls_channels, chunks, launch, terms)
+
+
+def _collnet(ccl: CCL, collective: Collective, place: Place, choice: Choice) -> Call:
+    """Inside by direct exchange or along the ring, then up and down the switches between domains, which add."""
+    inside = "direct" if choice.algorithm == "collnet-direct" else "ring"
+    schedule = "sharp" if place.per_node == 1 else f"hierarchical:inside={inside},across=sharp"
+    chunks = min(_tree_pieces(collective, place, "Simple"), MOST_LINKS)
+    launch = launch_of(ccl, place) + _through_switches(ccl, choice.algorithm)
+    terms = protocol_terms(place, "Simple")
+    return Call(choice.algorithm, schedule, "Simple", place.links.inside.channels, chunks, launch, terms)
+
+
+def _through_switches(ccl: CCL, algorithm: str) -> float:
+    """Seconds of the proxies at the ends of a stream through switches between domains, however many these are.
+
+    Nobody published measurements in small sizes, so the number of the library's own rule of choice stands here.
+    """
+    return MICRO * float(_table(ccl.tuner, "steps")["net"][algorithm][PROTOCOLS.index("Simple")])
 
 
 def _send(ccl: CCL, collective: Collective, place: Place) -> Call:

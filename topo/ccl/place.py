@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from topo.algorithms import Site
-from topo.algorithms.invariance import members_by_domain
+from topo.algorithms.domain_grids import members_by_domain
 from topo.algorithms.nvls import joined_by_switch
 from topo.ccl.model import CCL, LinkClass
 from topo.fabric import Fabric, IntArray
@@ -73,6 +73,8 @@ class Place:
         others of the group only.
     switched : bool
         Whether the switch inside a domain can add and copy for the group.
+    added_between : bool
+        Whether the switches between domains can add and copy on the way.
     """
 
     site: Site
@@ -82,6 +84,7 @@ class Place:
     port: float
     nic: float
     switched: bool
+    added_between: bool = False
 
     @property
     def ranks(self) -> int:
@@ -97,21 +100,57 @@ class Place:
 def place_of(site: Site, links: Links) -> Place:
     """What a library needs to know of a group; remembered with the fabric."""
     key = ("ccl place", site.ranks.tobytes(), links.inside.name, links.between.name)
-    known: tuple[int, bool, float, float, bool] | None = site.fabric.cache.get(key)
+    known: tuple[int, bool, float, float, bool, bool] | None = site.fabric.cache.get(key)
     if known is None:
         known = _facts(site)
         site.fabric.cache[key] = known
     return Place(site, links, *known)
 
 
-def _facts(site: Site) -> tuple[int, bool, float, float, bool]:
+def _facts(site: Site) -> tuple[int, bool, float, float, bool, bool]:
     domains, counts = np.unique(site.domain, return_counts=True)
     nodes = len(domains)
     members = members_by_domain(site)
     first = np.arange(len(site.ranks)) if nodes == 1 else np.flatnonzero(site.domain == domains[0])
     switched = len(first) > 1 and not joined_by_switch(site, first, True, True)
     even = nodes == 1 or members is not None or counts.max() == 1
-    return nodes, even, _port(site, first), nic_bandwidth(site.fabric), switched
+    return (
+        nodes,
+        even,
+        _port(site, first),
+        nic_bandwidth(site.fabric),
+        switched,
+        _added_between(site, members),
+    )
+
+
+def _added_between(site: Site, members: IntArray | None) -> bool:
+    fabric = site.fabric
+    if not fabric.adds_and_copies[fabric.source[fabric.scale_out]].any():
+        return False
+    one_each = len(np.unique(site.domain)) == len(site.ranks)
+    if members is None and not one_each:
+        return False
+    rail = np.arange(len(site.ranks)) if members is None else members[:, 0]
+    return len(rail) > 1 and not joined_by_switch(site, rail, True, True, one_pass=True)
+
+
+def adding_between(fabric: Fabric) -> Fabric:
+    """The fabric with switches between domains that add and copy in one pass; remembered with it."""
+    known: Fabric | None = fabric.cache.get("ccl adding between")
+    if known is None:
+        above = np.zeros(len(fabric.nodes), dtype=bool)
+        above[fabric.source[fabric.scale_out]] = True
+        above[fabric.accelerators] = False
+        known = replace(
+            fabric,
+            multicast=fabric.multicast | above,
+            reduce=fabric.reduce | above,
+            one_pass=fabric.adds_and_copies | above,
+            cache={},
+        )
+        fabric.cache["ccl adding between"] = known
+    return known
 
 
 def _port(site: Site, members: IntArray) -> float:

@@ -15,8 +15,11 @@ from topo.ccl.model import PROTOCOLS
 
 THREADS = {"LL": (512, 8), "LL128": (640, 8), "Simple": (512, 64)}
 """Threads of a channel, and bytes that each should find, by protocol (NCCL, src/include/comm.h)."""
+COLLNET = ("collnet-direct", "collnet-chain")
 MICRO = 1e-6
 GIGA = 1e9
+COLLNET_DIRECT_RANKS = 8
+"""Ranks of a domain up to which CollNetDirect is offered (NCCL_MAX_DIRECT_ARITY + 1)."""
 REDUCING_OR_GATHERING = ("all-reduce", "all-gather", "reduce-scatter")
 
 
@@ -43,6 +46,8 @@ class Communicator:
         Whether the links inside a domain are better than PCIe.
     ll128 : bool
         Whether protocol LL128 is safe on all links between the ranks.
+    collnet : bool
+        Whether the switches between domains add for the library.
     """
 
     ranks: int
@@ -56,6 +61,7 @@ class Communicator:
     net_latency: float = 0.0
     nvlink: bool = True
     ll128: bool = True
+    collnet: bool = False
 
     @property
     def per_node(self) -> float:
@@ -106,6 +112,12 @@ def _allowed(operation: str, group: Communicator) -> Iterator[tuple[str, str]]:
             yield "nvls", "Simple"
         elif operation == "all-reduce" and group.per_node > 1:
             yield "nvls-tree", "Simple"
+    if group.collnet and operation == "all-reduce":
+        yield "collnet-chain", "Simple"
+        if 1 < group.per_node <= COLLNET_DIRECT_RANKS:
+            yield "collnet-direct", "Simple"
+        if group.nvls and group.nvls_channels > 1 and group.per_node > 1:
+            yield "nvls", "Simple"
     if operation in ("all-gather", "reduce-scatter") and group.per_node == 1 and group.nodes > 1:
         yield "pat", "Simple"
 
@@ -147,6 +159,8 @@ def _bandwidth(
         inside *= tables["nvls_share"][row] * (heads - 1) / heads
         inside *= 2 if operation == "all-reduce" else (group.per_node - 1) / group.per_node
         bus = inside
+        if algorithm == "nvls" and group.nodes > 1:
+            bus = min(inside, 2 * between)
         if algorithm == "nvls-tree":
             most = channels * tables["nvls_tree_per_channel"][row][column]
             bus = min(inside, between * edges, most)
@@ -164,6 +178,11 @@ def _bandwidth(
             bus = min(bus * share, channels * tables["tree_ll128_per_channel"][row][column])
     elif algorithm == "pat":
         bus *= 0.75
+    elif algorithm in COLLNET:
+        # A NIC carries all data once each way, a ring's NIC twice.
+        bus = min(inside, 2 * between)
+        if algorithm == "collnet-direct" and tables["nvls_share"][row]:
+            bus *= 0.85
     if algorithm != "ring" and operation in ("all-gather", "reduce-scatter"):
         return bus
     if algorithm in ("ring", "nvls", "nvls-tree"):
@@ -184,6 +203,7 @@ def _latency(
     p = PROTOCOLS.index(protocol)
     base = tables["base"][algorithm][p]
     inside = tables["steps"]["nvlink" if group.nvlink else "pci"][algorithm][p]
+    per_node = group.per_node
     # With one rank a node nothing hides the network, and the tree's entry counts.
     net = tables["steps"]["net"]["tree" if group.per_node == 1 else algorithm][p]
     net += group.net_latency / MICRO * (2 if protocol == "Simple" else 1)
@@ -200,7 +220,11 @@ def _latency(
     if algorithm == "tree":
         return float(base + 2 * ((group.per_node - 1) * inside + levels * net))
     if algorithm == "nvls":
-        return float(inside)
+        return float(inside + (net if group.nodes > 1 else 0.0))
+    if algorithm == "collnet-chain":
+        return float(base + 2 * (per_node - 1) * inside + net)
+    if algorithm == "collnet-direct":
+        return float(base + 2 * (min(1.0, per_node - 1) * inside + 0.4 * (per_node - 1)) + net)
     if algorithm == "nvls-tree":
         return float(base + inside + 2 * levels * net)
     return float(base + levels * net / 3.5 + 2.8 * group.ranks)

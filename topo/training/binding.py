@@ -17,7 +17,7 @@ from topo.choose import port_time
 from topo.collective import Collective
 from topo.errors import AlgorithmError
 from topo.fabric import Fabric, IntArray
-from topo.library import library_of, system_links
+from topo.library import library_of, system_for, system_links
 from topo.network.fold import Folded, unfolded
 from topo.network.program import flow_program
 from topo.prepared import Options, compiled, timed
@@ -68,6 +68,7 @@ def bind(system: System, ccl: str | CCL | None = None) -> Binding:
         Unknown library.
     """
     library = library_of(system, ccl)
+    system = system_for(system, library)
     if library.ideal:
         return Binding(system.fabric, choose, library.name)
     links = system_links(system, library)
