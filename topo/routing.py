@@ -282,6 +282,10 @@ def _split_ways(
         share = np.concatenate([share, np.ones(len(starting))])
         late = np.concatenate([late, np.zeros(len(starting))])
         counts = pointer[node + 1] - pointer[node]
+        if counts.sum() > fabric.links:
+            # Many ways pass switches of many ports: only the links that lead on are looked at from here.
+            pointer, order = _leading_on(fabric, distance)
+            counts = pointer[node + 1] - pointer[node]
         link = order[spread(pointer, node)]
         entry = np.repeat(np.arange(len(node)), counts)
         onward = distance[fabric.target[link]] == level - 1
@@ -299,6 +303,15 @@ def _split_ways(
         level -= 1
     result[who] = late
     return np.concatenate(rows), np.concatenate(links), np.concatenate(shares), result
+
+
+def _leading_on(fabric: Fabric, distance: IntArray) -> tuple[IntArray, IntArray]:
+    """Links out of each node that bring the goal of some distances nearer, as a compressed table."""
+    pointer, order = fabric.outgoing
+    nearer = distance[fabric.target[order]] == distance[fabric.source[order]] - 1
+    nearer &= distance[fabric.target[order]] >= 0
+    kept = np.concatenate([[0], np.cumsum(nearer)])
+    return kept[pointer], order[nearer]
 
 
 def _ecmp(fabric: Fabric, source: IntArray, target: IntArray, random: np.random.Generator) -> Routes:

@@ -16,8 +16,8 @@ import numpy as np
 
 from topo.algorithms.bucket import Bucket, fast_first, shared_out
 from topo.algorithms.bucket_split import Instance
+from topo.algorithms.domain_grids import members_by_domain
 from topo.algorithms.homes import Link, star
-from topo.algorithms.invariance import members_by_domain
 from topo.algorithms.parameters import factors as factors_parameter
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import RING_OPERATIONS

@@ -20,8 +20,8 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.domain_grids import members_by_domain
 from topo.algorithms.exchange import ragged
-from topo.algorithms.invariance import members_by_domain
 from topo.algorithms.registry import Site
 from topo.collective import Chunks, Collective
 from topo.errors import AlgorithmError

@@ -18,11 +18,11 @@ from functools import partial
 
 import numpy as np
 
+from topo.algorithms.domain_grids import members_by_domain
 from topo.algorithms.groups import Groups, doubling_kind
 from topo.algorithms.hierarchical_all_to_all import rail_all_to_all
 from topo.algorithms.hierarchical_rooted import hierarchical_rooted
 from topo.algorithms.homes import Link
-from topo.algorithms.invariance import members_by_domain
 from topo.algorithms.nvls import joined_by_switch
 from topo.algorithms.parameters import choice
 from topo.algorithms.registry import Site, algorithm

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from topo.algorithms.domain_grids import domain_grid, members_by_domain
 from topo.algorithms.registry import Site
 from topo.fabric import Grid, IntArray
 from topo.schedule import ScheduleBuilder, Table
@@ -15,19 +16,11 @@ PairChunks = Callable[[IntArray, IntArray], Table]
 """From sending and receiving ranks, one each per transfer, to the chunks that each transfer carries."""
 
 
-def members_by_domain(site: Site) -> IntArray | None:
-    """Ranks as a matrix [domains, members], or None when the domains are of unequal size or fewer than two."""
-    domains, counts = np.unique(site.domain, return_counts=True)
-    if len(domains) < 2 or len(set(counts.tolist())) != 1 or counts[0] < 2:
-        return None
-    return np.argsort(site.domain, kind="stable").reshape(len(domains), -1)
-
-
 def shift_grid(site: Site) -> Grid:
     """The coordinates by which ranks are shifted.
 
-    Those of a grid; of (unit, domain in it, place in that), where a unit is the domains that share a leaf switch;
-    or the rank alone.
+    Those of a grid; of (unit, domain in it, place in that), where a unit is the domains that share a leaf switch and
+    the place is one in a torus, if the domains are tori; or the rank alone.
     """
     if site.grid is not None:
         return site.grid
@@ -36,10 +29,12 @@ def shift_grid(site: Site) -> Grid:
     if members is None or (members.ravel() != ranks).any():
         return Grid((len(ranks),), (True,))
     domains, width = members.shape
+    inside = domain_grid(site)
+    shape = inside.shape if inside is not None and all(inside.wrap) else (width,)
     unit = _unit(site, members)
-    if 1 < unit < domains and domains % unit == 0:
-        return Grid((domains // unit, unit, width), (True, True, True))
-    return Grid((domains, width), (True, True))
+    units = (domains // unit, unit) if 1 < unit < domains and domains % unit == 0 else (domains,)
+    shape = (*units, *shape)
+    return Grid(shape, (True,) * len(shape))
 
 
 def _unit(site: Site, members: IntArray) -> int:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from topo.algorithms.domain_grids import members_by_domain
 from topo.algorithms.hierarchical import has_levels
-from topo.algorithms.invariance import members_by_domain
 from topo.algorithms.registry import Site, algorithm
 from topo.algorithms.ring import RING_OPERATIONS, rings_through
 from topo.collective import Collective

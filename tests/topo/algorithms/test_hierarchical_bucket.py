@@ -7,7 +7,7 @@ import pytest
 
 from tests.topo.algorithms.sites import built, collective_on, seconds
 from topo.algorithms import Site, build, find, refusal, with_variants
-from topo.algorithms.hierarchical_bucket import domain_grid
+from topo.algorithms.domain_grids import domain_grid
 from topo.bounds import lower_bound
 from topo.collective import Collective
 from topo.errors import AlgorithmError
