@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -10,6 +11,12 @@ import click
 from topo.errors import CollectiveError
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+with_ccl = click.option("--ccl", metavar="NAME", help="Communication library.  [default: the system's own]")
+
+
+def on_system(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that names the one system of a command."""
+    return click.option("--on", "system", metavar="SYSTEM", required=True, help=f"System, such as {example}.")
 
 
 def echo_json(data: Any) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from topo.cli.options import as_json
-
-COUNT = click.IntRange(min=1)
+from topo.cli.options import as_json, on_system, with_ccl
+from topo.cli.plan_options import COUNT
 
 
 @click.command(
@@ -18,7 +17,7 @@ Examples:
   topo rollout llama3-70b --on gb200-nvl72 --ratio 100 --output 8192 --arrangement apart --json"""
 )
 @click.argument("model", metavar="MODEL")
-@click.option("--on", "system", metavar="SYSTEM", required=True, help="System, such as 'dgx-h100*8'.")
+@on_system("'dgx-h100*8'")
 @click.option("--ratio", type=float, help="Sequences generated for each that is trained on.  [default: 8]")
 @click.option("--sequences", type=COUNT, help="Sequences that an update trains on.  [default: 512]")
 @click.option("--prompt", type=COUNT, help="Tokens of a prompt.  [default: 1024]")
@@ -35,7 +34,7 @@ Examples:
     metavar="HOW",
     help="together: all machines do one after the other; apart: some generate while others train.",
 )
-@click.option("--ccl", metavar="NAME", help="Communication library.  [default: the system's own]")
+@with_ccl
 @as_json
 def command(
     model: str, system: str, arrangement: str, ccl: str | None, as_json: bool, **choices: Any

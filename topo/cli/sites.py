@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from topo.cli.options import as_json
-
-COUNT = click.IntRange(min=1)
+from topo.cli.options import as_json, on_system, with_ccl
+from topo.cli.plan_options import COUNT, plan_choices, plan_options
 
 
 @click.command(
@@ -18,13 +17,7 @@ Examples:
   topo sites llama3-70b --on 'site(dgx-h100*8)*2,distance=5000km,bandwidth=100Gb/s' --method streaming --json"""
 )
 @click.argument("model", metavar="MODEL")
-@click.option(
-    "--on",
-    "system",
-    metavar="SYSTEM",
-    required=True,
-    help="Sites, such as 'site(dgx-h100*8)*2,distance=1000km,bandwidth=1Tb/s'.",
-)
+@on_system("'site(dgx-h100*8)*2,distance=1000km,bandwidth=1Tb/s'")
 @click.option(
     "--method",
     default="synchronous",
@@ -48,15 +41,8 @@ Examples:
 @click.option(
     "--value-bytes", type=float, help="Bytes of a value between sites.  [default: the gradients' 4]"
 )
-@click.option(
-    "--tp", type=COUNT, help="Tensor parallel degree within a site.  [default: the least that fits]"
-)
-@click.option("--pp", type=COUNT, help="Pipeline stages within a site.  [default: the fewest that fit]")
-@click.option("--zero", type=click.IntRange(0, 3), help="ZeRO stage within a site.")
-@click.option("--global-batch", type=COUNT, help="Sequences of a site's step.  [default: about 4 Mi tokens]")
-@click.option("--seq", type=COUNT, help="Tokens of a sequence.  [default: 8192]")
-@click.option("--precision", metavar="P", help="fp32, bf16, fp8 or fp4.  [default: bf16]")
-@click.option("--ccl", metavar="NAME", help="Communication library.  [default: the system's own]")
+@plan_options()
+@with_ccl
 @as_json
 def command(
     model: str,
@@ -86,7 +72,7 @@ def command(
         overlap_steps=overlap_steps,
         value_bytes=value_bytes,
         ccl=ccl,
-        plan={key: value for key, value in choices.items() if value is not None},
+        plan=plan_choices(choices),
     )
     if as_json:
         click.echo(result.to_json())

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from topo.cli.options import as_json
-
-COUNT = click.IntRange(min=1)
+from topo.cli.options import as_json, on_system, with_ccl
+from topo.cli.plan_options import COUNT, plan_choices, plan_options
 
 
 @click.command(
@@ -21,26 +20,9 @@ Examples:
   topo step layers=32,hidden=4096,heads=32 --on 'dgx-h100*4'"""
 )
 @click.argument("model", metavar="MODEL")
-@click.option("--on", "system", metavar="SYSTEM", required=True, help="System, such as 'dgx-h100*64'.")
-@click.option("--tp", type=COUNT, help="Tensor parallel degree.  [default: the least that fits]")
-@click.option("--pp", type=COUNT, help="Pipeline stages.  [default: the fewest that fit]")
-@click.option("--dp", type=COUNT, help="Data parallel replicas.  [default: what is left]")
-@click.option("--cp", type=COUNT, help="Context parallel degree.  [default: 1]")
-@click.option("--ep", type=COUNT, help="Expert parallel degree.")
-@click.option("--zero", type=click.IntRange(0, 3), help="ZeRO stage; 3 shards the weights too.")
-@click.option("--fsdp", is_flag=True, help="The same as --zero 3.")
-@click.option("--shard", type=COUNT, help="Data ranks that share one copy (HSDP).  [default: all]")
-@click.option("--micro-batch", type=COUNT, help="Sequences at once on one replica.  [default: 1]")
-@click.option("--global-batch", type=COUNT, help="Sequences of a step.  [default: about 4 Mi tokens]")
-@click.option("--seq", type=COUNT, help="Tokens of a sequence.  [default: 8192]")
-@click.option("--recompute", metavar="POLICY", help="none, selective, elementwise or full.")
-@click.option("--schedule", metavar="NAME", help="1f1b, gpipe, interleaved or zb-h1.")
-@click.option("--virtual-stages", type=COUNT, help="Chunks of each stage, interleaved.")
-@click.option("--precision", metavar="P", help="fp32, bf16, fp8 or fp4.  [default: bf16]")
-@click.option("--context", metavar="HOW", help="Context parallelism: ring or ulysses.")
-@click.option("--expert-skew", type=float, help="Tokens of the busiest expert rank over the mean.")
-@click.option("--overlap-tp", is_flag=True, help="Tensor parallel collectives beside the products they feed.")
-@click.option("--ccl", metavar="NAME", help="Communication library.  [default: the system's own]")
+@on_system("'dgx-h100*64'")
+@plan_options()
+@with_ccl
 @click.option(
     "--contention",
     default="full",
@@ -81,8 +63,6 @@ Examples:
 def command(
     model: str,
     system: str,
-    fsdp: bool,
-    overlap_tp: bool,
     ccl: str | None,
     contention: str,
     placement: str | None,
@@ -104,11 +84,7 @@ def command(
     """
     import topo
 
-    plan = {key: value for key, value in choices.items() if value is not None}
-    if fsdp:
-        plan["zero"] = 3
-    if overlap_tp:
-        plan["overlap_tp"] = True
+    plan = plan_choices(choices)
     if mapping != "plan":
         _mapped(
             model, system, mapping, plan, buffer, changes, reconfiguration, ccl, not no_memory_check, as_json

@@ -54,3 +54,23 @@ def test_dataflow_machines(topo: Run) -> None:
     assert "stream its weights" in refused.problem
     assert "takes no tp" in topo("step", model, "--on", "wse3", "--mapping", "dataflow", "--tp", "2").problem
     assert "did you mean" in topo("step", model, "--on", "wse3", "--mapping", "streamin").problem
+
+
+def test_every_part_of_a_plan_can_be_named(topo: Run) -> None:
+    words = ("--ideal-kernels", "--contention", "isolated", "--global-batch", "16", "--seq", "1024", "--json")
+    hybrid = topo("step", SMALL, "--on", "dgx-h100", "--tp", "1", "--fsdp", "--shard", "4", *words).data
+    assert "ZeRO 3 in shards of 4" in hybrid["plan"]
+    uneven = topo(
+        "step", SMALL, "--on", "dgx-h100", "--tp", "4", "--pp", "2", "--layer-split", "5-3", *words
+    ).data
+    assert "layers 5-3" in uneven["plan"]
+    far = topo("step", SMALL, "--on", "dgx-h100", "--tp", "1", "--offload", "50GB/s", *words).data
+    assert far["memory_optimizer_bytes"] == 0.0
+    small = topo("step", SMALL, "--on", "dgx-h100", "--bucket", "1MB", "--prefetch", "2", *words).data
+    assert small["step_s"] > 0
+    shuffled = topo(
+        "step", SMALL, "--on", "dgx-h100", "--tp", "1", "--cp", "4", "--context", "ulysses", *words
+    )
+    assert "ulysses" in shuffled.data["plan"]
+    wrong = topo("step", SMALL, "--on", "dgx-h100", "--pp", "2", "--layer-split", "5+3")
+    assert "cannot be read" in wrong.problem
