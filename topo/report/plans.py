@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def search_block(result: SearchResult, show: int = 8) -> str:
     """A search as text: the best plan, the others, and what was looked at."""
     refused = f"; {sum(result.refused.values())} could not be simulated" if result.refused else ""
-    stopped = "" if result.complete else "; stopped before the end, so a better one may exist"
     lines = [
         f"{result.model} on {result.system}: {result.considered:,} plans considered, {result.fitting:,} of them fit "
-        f"and have no milder equal, {result.simulated} simulated{refused}{stopped}; {format_time(result.wall_s)}",
+        f"and no other is sure to match them, {result.laid_out:,} placements looked at, {result.simulated} simulated"
+        f"{refused}; {format_time(result.wall_s)}",
+        proof(result),
         "",
         "The best plan",
         step_block(result.best.result),
@@ -31,6 +32,14 @@ def search_block(result: SearchResult, show: int = 8) -> str:
         plan_table(result.pareto),
     ]
     return "\n".join(lines)
+
+
+def proof(result: SearchResult) -> str:
+    """What is known of the plans that were not simulated."""
+    if result.gap < 5e-5:
+        return "No other plan of these can be faster: the floor under each is above the best time."
+    stopped = "" if result.complete else "Stopped before the end. "
+    return f"{stopped}Another plan could save {result.gap:.1%} of the best time at most, by the lowest floor left."
 
 
 def plan_table(found: Sequence[Found]) -> str:
@@ -122,9 +131,11 @@ def search_record(result: SearchResult) -> dict[str, Any]:
         "global_batch": result.batch,
         "considered": result.considered,
         "fitting": result.fitting,
+        "laid_out": result.laid_out,
         "simulated": result.simulated,
         "refused": result.refused,
         "complete": result.complete,
+        "gap": result.gap,
         "wall_s": result.wall_s,
         "best": result.best.result.record(),
         "plans": [{**found.result.record(), "pareto": id(found) in pareto} for found in result.found],

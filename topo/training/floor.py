@@ -1,11 +1,15 @@
-"""A time that no simulation of a plan on a placement goes below; cheap enough for thousands of plans.
+"""A time that no simulation of a plan goes below; cheap enough for thousands of plans.
 
-Every term is a cause of the simulation (:mod:`topo.training.engine`):
+Every term is a cause of the simulation (:mod:`topo.training.engine`), with the least seconds of every collective
+(:mod:`topo.training.least`) in place of those that the network would take:
 
-- a stage works through all its micro-batches, one piece after the other; a collective that nothing hides takes its
-  bytes at the port of an accelerator, or at the ports of a group's part in one domain, and no latency;
+- a stage works through all its micro-batches, one piece after the other, with the collectives that nothing hides;
 - the first micro-batch passes all earlier stages first, the last one passes them last, with the sends in between
   (with interleaving, their first chunks only);
+- collectives of the data ranks run one after the other.  With sharded weights a stage gathers and reduces in every
+  micro-batch, the first gather before anything and the last reduction after everything.  Otherwise the last layers of
+  the first micro-batch wait for all gathers, and all reductions wait for the last micro-batch;
+- computation beside them is slowed by the share of the chip that they take;
 - the optimizer runs after that, as gradients are scaled by the norm of all of them.
 """
 
@@ -13,151 +17,184 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
-
-from topo.fabric import Fabric, sums
+from topo.training.engine import beside, gathers, reductions
+from topo.training.least import Anywhere
 from topo.training.operation import Operation
-from topo.training.placement import Placement
 from topo.training.plan import Plan
 from topo.training.script import Item, Work
-from topo.training.stages import Stage
+from topo.training.stages import Stage, Unit
 
 
-@dataclass(frozen=True, eq=False)
-class Ports:
-    """What leaves the accelerators of a fabric at most, and arrives at most.
-
-    Parameters
-    ----------
-    fabric : Fabric
-    """
-
-    fabric: Fabric
-
-    @cached_property
-    def port(self) -> float:
-        """Bytes/s of the widest accelerator, all links together."""
-        return float(max(self.fabric.egress.max(), self.fabric.ingress.max()))
-
-    @cached_property
-    def way_out(self) -> float:
-        """Bytes/s of the widest accelerator out of its domain; infinite where domains are not told apart."""
-        fabric = self.fabric
-        if fabric.domains == 1:
-            return np.inf
-        here = np.repeat(-1, len(fabric.nodes))
-        here[fabric.accelerators] = fabric.domain
-        leaves = fabric.scale_out
-        out = sums(fabric.source[leaves], fabric.bandwidth[leaves], len(fabric.nodes))[fabric.accelerators]
-        into = sums(fabric.target[leaves], fabric.bandwidth[leaves], len(fabric.nodes))[fabric.accelerators]
-        widest = float(max(out.max(), into.max()))
-        return widest if widest > 0 else np.inf
-
-
-class Floor:
-    """Floors of operations and steps on one placement.
+@dataclass(frozen=True)
+class Terms:
+    """What a floor needs besides the stages.
 
     Parameters
     ----------
-    placement : Placement
-    ports : Ports
+    optimizer : sequence of float
+        Seconds of each stage's optimizer.
+    sent : float
+        Bytes that a rank sends to the next stage per micro-batch.
+    share : float
+        Share of a chip's units that a collective takes from computation beside it.
     """
 
-    def __init__(self, placement: Placement, ports: Ports) -> None:
-        self.placement, self.ports = placement, ports
-        self._shape: dict[str, tuple[int, int]] = {}
+    optimizer: Sequence[float]
+    sent: float
+    share: float = 0.0
 
-    def shape(self, axis: str) -> tuple[int, int]:
-        """Ranks of a group, and the most of them that share a domain (in the group where that is fewest)."""
-        if axis not in self._shape:
-            groups = self.placement.groups(axis)
-            domain = np.sort(self.placement.fabric.domain[groups], axis=1)
-            fresh = np.diff(domain, axis=1, prepend=-1) > 0
-            start = np.where(fresh, np.arange(groups.shape[1]), 0)
-            run = np.arange(groups.shape[1]) - np.maximum.accumulate(start, axis=1) + 1
-            self._shape[axis] = int(groups.shape[1]), int(run.max(axis=1).min())
-        return self._shape[axis]
 
-    def operation(self, operation: Operation) -> float:
-        """Seconds below which no transfers between the members of a group carry out its collective.
+@dataclass
+class _Pass:
+    """Seconds of one micro-batch in some layers: forward, backward, and what is put off; of it, talk that shows."""
 
-        All-gather: what a part of the group lacks must arrive at its ports.  Reduce-scatter: the same, turned round.
-        All-reduce: at least its bytes must enter and leave any part.  All-to-all: what a part owes the others must
-        leave it.  A part is one rank, or the ranks that share a domain.
-        """
-        size, together = self.shape(operation.axis)
-        if size < 2:
-            return 0.0
-        seconds = 0.0
-        for part, rate in ((1, self.ports.port), (together, together * self.ports.way_out)):
-            if part >= size:
-                continue
-            if operation.operation in ("all-gather", "reduce-scatter"):
-                crossing = operation.bytes * (size - part) / size
-            elif operation.operation == "all-to-all":
-                crossing = operation.bytes / size * part * (size - part)
-                # A skewed load leaves one rank with most of it, and its own share at home.
-                crossing /= operation.skew if operation.skew > 1 else 1.0
-            elif operation.operation == "send-recv":
-                crossing = operation.bytes if part == 1 else 0.0
-            else:
-                crossing = operation.bytes
-            seconds = max(seconds, crossing / rate)
-        return seconds
+    forward: float = 0.0
+    backward: float = 0.0
+    put_off: float = 0.0
+    talk: float = 0.0
 
-    def script(self, script: Sequence[Item]) -> float:
-        """Seconds that a script takes at least."""
-        total = 0.0
+    def add(self, other: _Pass) -> None:
+        """Count layers in."""
+        self.forward += other.forward
+        self.backward += other.backward
+        self.put_off += other.put_off
+        self.talk += other.talk
+
+    @property
+    def all(self) -> float:
+        """All of it."""
+        return self.forward + self.backward + self.put_off
+
+
+def floor_of(
+    plan: Plan, stages: Sequence[Stage], least: Anywhere, terms: Terms, same: Sequence[int] | None = None
+) -> float:
+    """Seconds that a step takes at least.
+
+    Parameters
+    ----------
+    plan : Plan
+    stages : sequence of Stage
+    least : Anywhere
+        Least seconds of the plan's operations.
+    terms : Terms
+    same : sequence of int, optional
+        A number for each stage, equal where stages hold the same.
+    """
+    floor = _Floor(plan, least, terms)
+    fill = drain = longest = 0.0
+    known: dict[int, list[_Pass]] = {}
+    same = same or range(len(stages))
+    last = {kind: number for number, kind in enumerate(same)}
+    for number, (stage, kind) in enumerate(zip(stages, same, strict=True)):
+        if kind not in known:
+            known[kind] = [floor.units(chunk) for chunk in stage.chunks]
+        chunks = known[kind]
+        if last[kind] == number:  # of stages that hold the same, it waits longest for the first micro-batch
+            longest = max(longest, floor.stage(stage, chunks, fill, drain))
+        fill += chunks[0].forward + floor.hop
+        drain += chunks[0].backward + floor.hop
+    return longest + max(terms.optimizer, default=0.0)
+
+
+class _Floor:
+    """Floors of the stages of one plan."""
+
+    def __init__(self, plan: Plan, least: Anywhere, terms: Terms) -> None:
+        self.plan, self.least, self.share = plan, least, terms.share
+        self.late = plan.schedule == "zb-h1"
+        self.hop = 0.0
+        if plan.pp > 1 and terms.sent > 0:
+            self.hop = least.seconds(Operation("pp", "send-recv", terms.sent))
+        self._layers: dict[int, _Pass] = {}
+
+    def units(self, units: Sequence[Unit]) -> _Pass:
+        """One micro-batch in some layers."""
+        total = _Pass()
+        for unit in units:
+            total.add(self.unit(unit))
+        return total
+
+    def unit(self, unit: Unit) -> _Pass:
+        """One micro-batch in one layer."""
+        layer = unit.layer
+        if id(layer) not in self._layers:
+            scripts = (layer.forward, layer.inputs if self.late else layer.backward)
+            found = [self._script(script) for script in (*scripts, *((layer.weights,) if self.late else ()))]
+            put_off = found[2][0] if self.late else 0.0
+            talk = sum(entry[1] for entry in found)
+            self._layers[id(layer)] = _Pass(found[0][0], found[1][0], put_off, talk)
+        return self._layers[id(layer)]
+
+    def _script(self, script: Sequence[Item]) -> tuple[float, float]:
+        """Seconds that a script takes at least, and how many of them are talk that shows."""
+        total = talk = 0.0
         for item in script:
             if isinstance(item, Work):
                 total += item.seconds
-            else:
-                beside = item.beside.seconds if item.beside else 0.0
-                total += max(self.operation(item.operation), beside)
-        return total
+                continue
+            work = item.beside.seconds if item.beside else 0.0
+            together = beside(work, self.least.seconds(item.operation), self.share, item.parts)
+            total += together
+            talk += together - work
+        return total, talk
 
-    def step(self, plan: Plan, stages: Sequence[Stage], optimizer: Sequence[float], sent: float) -> float:
-        """Seconds that a step takes at least.
+    def _data(self, operations: Sequence[Operation]) -> float:
+        return sum(self.least.seconds(operation) for operation in operations)
 
-        Parameters
-        ----------
-        plan : Plan
-        stages : sequence of Stage
-        optimizer : sequence of float
-            Seconds of each stage's optimizer.
-        sent : float
-            Bytes that a rank sends to the next stage per micro-batch.
-        """
-        late = plan.schedule == "zb-h1"
-        hop = 0.0
-        if plan.pp > 1 and sent > 0:
-            hop = self.operation(Operation("pp", "send-recv", sent))
-        known: dict[int, tuple[float, float, float]] = {}
+    def stage(self, stage: Stage, chunks: Sequence[_Pass], fill: float, drain: float) -> float:
+        """Seconds until a stage has done its work and reduced its gradients."""
+        times = self.plan.micro_batches
+        once = _Pass()
+        for chunk in chunks:
+            once.add(chunk)
+        work = times * once.all
+        busy = times * (once.forward + once.backward)
+        longest = max(fill + busy + drain, fill + work)
+        units = [unit for chunk in stage.chunks for unit in chunk]
+        gather, reduce = self._data(gathers(self.plan, units)), self._data(reductions(self.plan, units))
+        if not gather + reduce:
+            return longest
+        if self.plan.zero == 3 and self.plan.shards > 1:
+            first = self._data(gathers(self.plan, units[:1]))
+            last = self._data(reductions(self.plan, units[:1]))
+            total = times * reduce + (2 * times if self.plan.reshard else 1) * gather
+            longest = max(longest, fill + work + last, first + work + last, total)
+            around = first + last
+        else:
+            total, around = gather + reduce, 0.0
+            longest = max(longest, self._unsharded(stage, chunks, fill, drain, gather, reduce))
+        if self.plan.pp == 1:
+            hidden = max(total - around - times * once.talk, 0.0)
+            longest = max(longest, around + work + self.share * hidden)
+        return longest
 
-        def times(stage: Stage, chunk: int) -> tuple[float, float, float]:
-            total = [0.0, 0.0, 0.0]
-            for unit in stage.chunks[chunk]:
-                if id(unit.layer) not in known:
-                    layer = unit.layer
-                    known[id(layer)] = (
-                        self.script(layer.forward),
-                        self.script(layer.inputs if late else layer.backward),
-                        self.script(layer.weights) if late else 0.0,
-                    )
-                for i, seconds in enumerate(known[id(unit.layer)]):
-                    total[i] += seconds
-            return total[0], total[1], total[2]
-
-        fill = drain = longest = 0.0
-        for stage in stages:
-            forward, backward, put_off = map(
-                sum, zip(*(times(stage, chunk) for chunk in range(len(stage.chunks))), strict=True)
-            )
-            here = plan.micro_batches * (forward + backward)
-            longest = max(longest, fill + here + drain, fill + here + plan.micro_batches * put_off)
-            first = times(stage, 0)
-            fill += first[0] + hop
-            drain += first[1] + hop
-        return longest + max(optimizer, default=0.0)
+    def _unsharded(
+        self,
+        stage: Stage,
+        chunks: Sequence[_Pass],
+        fill: float,
+        drain: float,
+        gather: float,
+        reduce: float,
+    ) -> float:
+        """With all weights in place: the last layers wait for all gathers, all reductions for the last micro-batch."""
+        plan, last = self.plan, chunks[-1]
+        times = plan.micro_batches
+        end = self.unit(stage.chunks[-1][-1])
+        after = 0.0 if plan.overlap_parameters else gather
+        if len(chunks) > 1:
+            # Chunks take turns; this is what the last one does.
+            began = gather if plan.overlap_parameters else 0.0
+            reduced = fill + times * last.all - last.backward - last.put_off + reduce
+            return max(began + times * (last.backward + last.put_off) + drain, reduced) + after
+        work = times * last.all
+        final = last.put_off if self.late else last.backward
+        final_end = end.put_off if self.late else end.backward
+        reduced = work - final + final_end + reduce  # from the first forward pass on
+        found = fill + reduced
+        if plan.overlap_parameters:
+            waited = gather - last.forward + end.forward
+            found = max(found, waited + work + (0.0 if self.late else drain), waited + reduced)
+        return found + after

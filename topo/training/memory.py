@@ -88,11 +88,16 @@ def _flying(schedule: str, pp: int, stage: int, micro_batches: int, virtual_stag
     return in_flight(order(schedule, pp, stage, micro_batches, virtual_stages), schedule == "zb-h1")
 
 
+def flying(plan: Plan, stage: int) -> float:
+    """Micro-batches in flight on a stage of a plan at most."""
+    return _flying(plan.schedule, plan.pp, stage, plan.micro_batches, plan.virtual_stages)
+
+
 def _activations(model: Model, plan: Plan, stage: Stage) -> tuple[float, float]:
-    flying = _flying(plan.schedule, plan.pp, stage.number, plan.micro_batches, plan.virtual_stages)
     tokens, logits = float(plan.micro_tokens), 0.0
     each: list[float] = []
     one_layer = 0.0
+    kept: dict[bool, float] = {}
     for chunk in stage.chunks:
         size = 0.0
         for unit in chunk:
@@ -103,11 +108,13 @@ def _activations(model: Model, plan: Plan, stage: Stage) -> tuple[float, float]:
                 continue
             number = int(unit.name.split()[1])
             moe = model.is_moe(number)
-            size += _kept(model, plan, tokens, plan.recompute, moe)
-            if plan.recompute != "none":
-                one_layer = max(one_layer, _kept(model, plan, tokens, "none", moe))
+            if moe not in kept:
+                kept[moe] = _kept(model, plan, tokens, plan.recompute, moe)
+                if plan.recompute != "none":
+                    one_layer = max(one_layer, _kept(model, plan, tokens, "none", moe))
+            size += kept[moe]
         each.append(size)
-    return flying * sum(each) / len(each) + one_layer, logits
+    return flying(plan, stage.number) * sum(each) / len(each) + one_layer, logits
 
 
 def _kept(model: Model, plan: Plan, tokens: float, recompute: str, moe: bool) -> float:

@@ -1,82 +1,44 @@
-"""The best plan for a model on a system: every legal plan, pruned by memory and by a floor under its time.
+"""The best plan for a model on a system: every legal plan in every placement, as far as none can be proved slower.
 
-1. All plans of the :class:`~topo.training.space.Space` are listed.  Of plans that differ only in what they save
-   memory by, those are kept that no milder one replaces: for each ZeRO stage the least recomputation that fits.
-2. The others stand in the order of their floor (:mod:`topo.training.floor`), per token.  They are simulated in waves
-   of a fixed size, collectives in isolation, until the floor of the next is above the best time; so the result
-   does not depend on the number of processes.
-3. The best few are laid out in every other way that their axes allow, again pruned by the floor.
-4. The best few of all run once more, and for the record, with full contention, until the best of them beats what
-   the others take in isolation.
+1. All plans of the :class:`~topo.training.space.Space` are listed.  Those that do not fit the memory leave, and those
+   that another plan is sure to match (:meth:`~topo.training.scout.Scout.candidates`).
+2. Each has a floor under its time, wherever it lies, and one in every placement (:mod:`topo.training.floor`).  The plan
+   with the lowest floor per token is laid out in all ways, or, where it is laid out already, simulated with its
+   collectives in isolation; until the lowest floor left is above the best time.
+3. The best run once more, and for the record, with full contention, until the best of them beats what the next takes
+   in isolation.
+
+Plans are simulated in waves of a fixed size, so the result does not depend on the number of processes.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import heapq
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from topo.errors import InternalError, TopoError
-from topo.fabric import Fabric
-from topo.processes import as_worker
-from topo.system import Chip, System
-from topo.training.binding import bind
-from topo.training.choice import patterns
-from topo.training.floor import Floor, Ports
-from topo.training.memory import memory_of, room
+from topo.processes import pool_of
+from topo.system import System
 from topo.training.model import Model
-from topo.training.placement import Placement, legal_placements, place
 from topo.training.plan import Plan
-from topo.training.rates import Rates, chip_rates
-from topo.training.space import Family, Space, families
-from topo.training.stages import Stage, build_stages
-from topo.training.step import StepResult, activation_bytes, optimizer_seconds, require_chip, step
+from topo.training.scout import Candidate, Scout, rounded
+from topo.training.space import Space, families
+from topo.training.step import StepResult, require_chip, step
 
-WAVE = 16
+WAVE = 8
 """Plans simulated between two looks at the best time."""
-RELAID = 4
-"""Plans that are laid out in all other ways."""
-FINALISTS = 6
+FINALISTS = 2
 """Plans that run again with full contention, at a time."""
 MOST_FINALISTS = 24
-MOST_WAYS = 24
-"""Placements of one plan that are looked at."""
-KEPT_STAGES = 64
+ROUNDING = 1e-9
 
 
 class SearchError(TopoError):
     """A search that finds nothing."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A plan in a placement that fits the memory.
-
-    Parameters
-    ----------
-    plan : Plan
-    placement : str
-    memory_bytes : float
-        Of the fullest accelerator.
-    floor_s : float
-        No simulation is faster.
-    """
-
-    plan: Plan
-    placement: str
-    memory_bytes: float
-    floor_s: float
-
-    @property
-    def order(self) -> tuple[float, str, str]:
-        """By floor per token; names decide between equals."""
-        return self.floor_s / self.plan.tokens, self.plan.words, self.placement
 
 
 @dataclass(frozen=True)
@@ -95,7 +57,7 @@ class Found:
     @property
     def order(self) -> tuple[float, str, str]:
         """By time per token; names decide between equals."""
-        return self.result.step_s / self.result.tokens, self.result.plan, self.result.placement
+        return rounded(self.result.step_s / self.result.tokens), self.result.plan, self.result.placement
 
 
 @dataclass(frozen=True)
@@ -111,12 +73,15 @@ class SearchResult:
         The best first: those that ran with full contention, then the others, isolated.
     finalists : int
         How many ran with full contention.
-    considered, fitting, simulated : int
-        Plans listed; plans and placements that fit the memory and that no milder plan replaces; simulated.
+    considered, fitting, laid_out, simulated : int
+        Plans listed; those that fit the memory and that no other is sure to match; placements of these that were
+        looked at; simulations.
     refused : dict
         Why plans could not be simulated, and how many.
     complete : bool
         False when the search was interrupted, or stopped at its limit.
+    floor_s : float
+        Seconds per token that no plan beats: the best found where the search is complete, else the lowest floor left.
     wall_s : float
     """
 
@@ -127,15 +92,23 @@ class SearchResult:
     finalists: int
     considered: int
     fitting: int
+    laid_out: int
     simulated: int
     refused: dict[str, int] = field(default_factory=dict)
     complete: bool = True
+    floor_s: float = 0.0
     wall_s: float = 0.0
 
     @property
     def best(self) -> Found:
         """The fastest plan."""
         return self.found[0]
+
+    @property
+    def gap(self) -> float:
+        """Share of the best plan's time that another could save at most."""
+        best = self.best.result.step_s / self.best.result.tokens
+        return max(1.0 - self.floor_s / best, 0.0)
 
     @property
     def pareto(self) -> tuple[Found, ...]:
@@ -169,8 +142,6 @@ def search(
     jobs: int | None = None,
     limit: int = 1000,
     wave: int = WAVE,
-    relaid: int = RELAID,
-    finalists: int = FINALISTS,
     progress: Callable[[Iterable[int], int], Iterable[int]] | None = None,
 ) -> SearchResult:
     """Search the best plan.
@@ -191,10 +162,6 @@ def search(
         Simulations after which the search stops, incomplete.
     wave : int
         Plans simulated between two looks at the best time; 1 simulates the fewest, one after the other.
-    relaid : int
-        Plans that are laid out in all other ways.
-    finalists : int
-        Plans that run with full contention at a time; 1 runs the fewest, one after the other.
     progress : callable, optional
         Wraps the waves, as tqdm does.
 
@@ -211,68 +178,44 @@ def search(
     base = base or Plan(seq=4096)
     space = space or Space(default_batch(base.seq, system.accelerators))
     chip = require_chip(system)
+    chip.flops(base.precision)
     scout = Scout(model, system, chip, ccl)
-    listed = list(families(model, system.accelerators, base, space))
+    domain = system.accelerators // max(system.fabric.domains, 1)
+    listed = list(families(model, system.accelerators, base, space, domain))
     considered = sum(family.size for family in listed)
-    ready = sorted((c for family in listed for c in scout.candidates(family)), key=lambda c: c.order)
+    ready = [candidate for family in listed for candidate in scout.candidates(family)]
     if not ready:
         raise SearchError(*scout.complaint(considered))
-    hunt = _Hunt(Job(model, system, ccl), limit, wave)
+    hunt = _Hunt(Job(model, system, ccl), scout, ready, limit, wave)
     with workers(jobs, hunt.job) as run:
         try:
-            hunt.all(run, ready, progress)
-            for found in hunt.ranked()[:relaid]:
-                others = [scout.candidate(found.plan, way) for way in other_ways(found, system.fabric)]
-                hunt.fitting += len(others)
-                hunt.all(run, sorted(others, key=lambda c: c.order), None)
-            finals = hunt.contend(run, finalists)
+            every = range(limit // wave + 2)
+            for _ in every if progress is None else progress(every, len(every)):
+                if not hunt.wave(run) and not hunt.contend(run):
+                    break
         except KeyboardInterrupt:
             hunt.complete = False
-            finals = []
     if not hunt.found:
         raise SearchError(
-            f"none of the {hunt.fitting} plans that fit {system.name} could be simulated",
+            f"none of the {len(ready)} plans that fit {system.name} could be simulated",
             "; ".join(hunt.refused) or "the search was interrupted before the first one was done",
         )
-    named = {(f.result.plan, f.result.placement) for f in finals}
-    rest = [f for f in hunt.ranked() if (f.result.plan, f.result.placement) not in named]
+    found = (*sorted(hunt.finals, key=lambda f: f.order), *hunt.rest())
     return SearchResult(
         model=model.name,
         system=system.name,
         batch=space.batch,
-        found=(*sorted(finals, key=lambda f: f.order), *rest),
-        finalists=len(finals),
+        found=found,
+        finalists=len(hunt.finals),
         considered=considered,
-        fitting=len(ready) + hunt.fitting,
+        fitting=len(ready),
+        laid_out=hunt.laid_out,
         simulated=hunt.simulated,
         refused=hunt.refused,
         complete=hunt.complete,
+        floor_s=min(hunt.floor, *(f.order[0] for f in found)),
         wall_s=time.perf_counter() - began,
     )
-
-
-def other_ways(found: Found, fabric: Fabric) -> list[str]:
-    """Placements of a plan in which the groups of some axis lie otherwise than in the ones before."""
-    seen = {_pattern(place(found.plan, fabric, found.result.placement))}
-    ways = []
-    for way in legal_placements(found.plan, fabric, MOST_WAYS):
-        pattern = _pattern(place(found.plan, fabric, way))
-        if pattern not in seen:
-            seen.add(pattern)
-            ways.append(way)
-    return ways
-
-
-def _pattern(placement: Placement) -> tuple[bytes, ...]:
-    """How the groups of every axis lie, whichever group lies where."""
-    found = []
-    for axis in ("tp", "cp", "data", "pp", "ep", "edp"):
-        if placement.degree(axis) > 1:
-            table, count = np.unique(
-                patterns(placement.fabric, placement.members(axis)), axis=0, return_counts=True
-            )
-            found += [axis.encode(), table.tobytes(), count.tobytes()]
-    return tuple(found)
 
 
 def default_batch(seq: int, accelerators: int) -> int:
@@ -281,146 +224,90 @@ def default_batch(seq: int, accelerators: int) -> int:
     return max(round(wanted / accelerators), 1) * accelerators if accelerators <= 2 * wanted else wanted
 
 
-class Scout:
-    """Memory and floor of plans, without simulating any."""
-
-    def __init__(self, model: Model, system: System, chip: Chip, ccl: str | None) -> None:
-        self.model, self.system, self.chip = model, system, chip
-        self.rates: Rates = chip_rates(chip)
-        self.fabric: Fabric = bind(system, ccl).fabric
-        self.ports = Ports(self.fabric)
-        self.room = room(chip)
-        self.least = float("inf")
-        self.leanest: Plan | None = None
-        self._stages: dict[tuple[object, ...], tuple[Stage, ...]] = {}
-        self._floors: dict[tuple[object, ...], Floor] = {}
-
-    def candidates(self, family: Family) -> Iterator[Candidate]:
-        """Plans of a family that fit and that no milder one replaces: a lower ZeRO stage with as little recomputed."""
-        best: int | None = None
-        for row in family.plans:
-            for number, plan in enumerate(row):
-                if best is not None and number >= best:
-                    break
-                stages = self.stages(plan)
-                memory = memory_of(self.model, plan, stages).total
-                if memory < self.least:
-                    self.least, self.leanest = memory, plan
-                if memory <= self.room:
-                    best = number
-                    floor = self.floor(plan, "").step(*self._terms(plan, stages))
-                    yield Candidate(plan, "", memory, floor)
-                    break
-
-    def candidate(self, plan: Plan, placement: str) -> Candidate:
-        """A plan in a placement."""
-        stages = self.stages(plan)
-        memory = memory_of(self.model, plan, stages).total
-        return Candidate(
-            plan, placement, memory, self.floor(plan, placement).step(*self._terms(plan, stages))
-        )
-
-    def stages(self, plan: Plan) -> tuple[Stage, ...]:
-        """The stages of a plan; they do not depend on how many replicas there are and what these share."""
-        key = (plan.tp, plan.cp, plan.pp, plan.ep, plan.micro_batch, plan.virtual_stages, plan.recompute)
-        if key not in self._stages:
-            if len(self._stages) >= KEPT_STAGES:
-                self._stages.clear()
-            self._stages[key] = build_stages(self.model, plan, self.rates)
-        return self._stages[key]
-
-    def floor(self, plan: Plan, placement: str) -> Floor:
-        """Floors on a placement; plans of the same degrees share it."""
-        key = (plan.tp, plan.cp, plan.dp, plan.pp, plan.ep, placement)
-        if key not in self._floors:
-            self._floors[key] = Floor(place(plan, self.fabric, placement or None), self.ports)
-        return self._floors[key]
-
-    def _terms(
-        self, plan: Plan, stages: tuple[Stage, ...]
-    ) -> tuple[Plan, tuple[Stage, ...], Sequence[float], float]:
-        optimizer = [optimizer_seconds(plan, stage, self.rates) for stage in stages]
-        return plan, stages, optimizer, activation_bytes(self.model, plan)
-
-    def complaint(self, considered: int) -> tuple[str, str]:
-        """What to say when nothing fits."""
-        name, where = self.model.name, self.system.name
-        if self.leanest is None:
-            return (
-                f"{name} has no legal plan on {where}",
-                "degrees must divide heads, layers, experts and the batch; try another number of accelerators or batch",
-            )
-        return (
-            f"{name} fits on no plan of {where}: the leanest of {considered:,} ({self.leanest.words}) needs "
-            f"{self.least / 1e9:.1f} GB on each accelerator, {(self.least - self.room) / 1e9:.1f} GB too much",
-            "take more accelerators",
-        )
-
-
 Runner = Callable[[Sequence[tuple[Plan, str, str]]], list["StepResult | str"]]
 
 
 class _Hunt:
-    """Simulations of a search and what came of them."""
+    """The plans that are left, the lowest floor first, and what came of those that were simulated."""
 
-    def __init__(self, job: Job, limit: int, wave: int = WAVE) -> None:
-        self.job, self.limit, self.wave = job, limit, wave
+    def __init__(
+        self, job: Job, scout: Scout, ready: Sequence[Candidate], limit: int, wave: int = WAVE
+    ) -> None:
+        self.job, self.scout, self.limit, self.size = job, scout, limit, wave
+        self.left = [(candidate.order, candidate) for candidate in ready]
+        heapq.heapify(self.left)
         self.found: list[Found] = []
+        self.finals: list[Found] = []
         self.refused: dict[str, int] = {}
-        self.simulated = self.fitting = 0
+        self.simulated = self.laid_out = 0
         self.complete = True
 
-    def ranked(self) -> list[Found]:
-        """What was found, the best first."""
-        return sorted(self.found, key=lambda found: found.order)
+    @property
+    def best(self) -> float:
+        """Seconds per token of the best plan so far, with full contention as soon as one ran with it."""
+        return min((found.order[0] for found in self.finals or self.found), default=float("inf"))
 
-    def all(
-        self,
-        run: Runner,
-        ready: Sequence[Candidate],
-        progress: Callable[[Iterable[int], int], Iterable[int]] | None,
-    ) -> None:
-        """Simulate candidates in the order of their floors, until none left can win."""
-        every = range(0, len(ready), self.wave)
-        waves: Iterable[int] = every if progress is None else progress(every, len(every))
-        for start in waves:
-            best = min((found.order[0] for found in self.found), default=float("inf"))
-            wave = [c for c in ready[start : start + self.wave] if c.order[0] < best]
-            if not wave:
-                break
-            if self.simulated + len(wave) > self.limit:
-                self.complete = False
-                break
-            results = run([(c.plan, c.placement, "isolated") for c in wave])
-            self.simulated += len(wave)
-            for candidate, result in zip(wave, results, strict=True):
-                if isinstance(result, str):
-                    self.refused[result] = self.refused.get(result, 0) + 1
-                    continue
-                if result.step_s < candidate.floor_s * (1 - 1e-9):
-                    raise InternalError(
-                        f"{result.plan} took {result.step_s:.6g} s, below its floor of {candidate.floor_s:.6g} s",
-                        "this is a bug",
-                    )
-                self.found.append(Found(candidate.plan, result))
+    @property
+    def floor(self) -> float:
+        """Seconds per token that no plan left beats."""
+        return self.left[0][0][0] if self.left else float("inf")
 
-    def contend(self, run: Runner, together: int = FINALISTS) -> list[Found]:
-        """The best again with full contention, until the best of these beats all others even if isolated."""
-        finals: list[Found] = []
-        ranked = self.ranked()
-        for start in range(0, min(len(ranked), MOST_FINALISTS), together):
-            best = min((found.order[0] for found in finals), default=float("inf"))
-            wave = [found for found in ranked[start : start + together] if found.order[0] < best]
-            if not wave:
-                break
-            results = run([(f.plan, f.result.placement, "full") for f in wave])
-            self.simulated += len(wave)
-            finals += [
-                Found(found.plan, result)
-                for found, result in zip(wave, results, strict=True)
-                if not isinstance(result, str)
-            ]
-        return finals
+    def rest(self) -> list[Found]:
+        """What did not run with full contention, the best first."""
+        named = {(final.result.plan, final.result.placement) for final in self.finals}
+        found = [f for f in self.found if (f.result.plan, f.result.placement) not in named]
+        return sorted(found, key=lambda entry: entry.order)
+
+    def wave(self, run: Runner) -> bool:
+        """Simulate the next few plans; False when none left can win, or no more may be simulated."""
+        chosen: list[Candidate] = []
+        best = self.best
+        while self.left and len(chosen) < self.size and self.floor < best:
+            _, candidate = heapq.heappop(self.left)
+            if candidate.placement:
+                chosen.append(candidate)
+                continue
+            for placed in self.scout.placed(candidate):
+                self.laid_out += 1
+                heapq.heappush(self.left, (placed.order, placed))
+        if not chosen:
+            return False
+        room = self.limit - self.simulated
+        for candidate in chosen[room:]:
+            heapq.heappush(self.left, (candidate.order, candidate))
+        chosen = chosen[:room]
+        if not chosen:
+            self.complete = False
+            return False
+        results = run([(c.plan, c.placement, "isolated") for c in chosen])
+        self.simulated += len(chosen)
+        for candidate, result in zip(chosen, results, strict=True):
+            if isinstance(result, str):
+                self.refused[result] = self.refused.get(result, 0) + 1
+                continue
+            if result.step_s < candidate.floor_s * (1 - ROUNDING):
+                raise InternalError(
+                    f"{result.plan} took {result.step_s:.6g} s, below its floor of {candidate.floor_s:.6g} s",
+                    "this is a bug",
+                )
+            self.found.append(Found(candidate.plan, result))
+        return True
+
+    def contend(self, run: Runner) -> bool:
+        """Let the best run with full contention; False when the best of these beats all others even if isolated."""
+        best = self.best if self.finals else float("inf")
+        chosen = [found for found in self.rest()[:FINALISTS] if found.order[0] < best]
+        if not chosen or len(self.finals) >= MOST_FINALISTS:
+            return False
+        results = run([(found.plan, found.result.placement, "full") for found in chosen])
+        self.simulated += len(chosen)
+        for found, result in zip(chosen, results, strict=True):
+            if isinstance(result, str):
+                self.refused[result] = self.refused.get(result, 0) + 1
+                self.found.remove(found)
+            else:
+                self.finals.append(Found(found.plan, result))
+        return True
 
 
 _job: Job | None = None
@@ -429,7 +316,6 @@ _job: Job | None = None
 def _begin(job: Job) -> None:
     global _job
     _job = job
-    as_worker()
 
 
 def _simulate(task: tuple[Plan, str, str]) -> StepResult | str:
@@ -458,10 +344,5 @@ def workers(jobs: int | None, job: Job) -> Iterator[Runner]:
     if number == 1:
         yield lambda tasks: [simulate_plan(bare, *task) for task in tasks]
         return
-    context = multiprocessing.get_context()
-    with ProcessPoolExecutor(number, context, initializer=_begin, initargs=(bare,)) as pool:
-        try:
-            yield lambda tasks: list(pool.map(_simulate, tasks))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with pool_of(number, _begin, (bare,)) as pool:
+        yield lambda tasks: list(pool.map(_simulate, tasks))
