@@ -13,6 +13,8 @@ default; that is written down here once per software, with its source, and never
 - *torchtitan* (``titan``): FSDP 2, recomputation and compilation as the notes say; H100s with 2.4 TB/s and 500 W.
 - *MaxText* (``maxtext``, ``tpurec``): FSDP within a slice, data parallelism across slices, full recomputation, one
   compiled program; shards over the ``FSDP`` column (-1: all).
+- *MaxText on TPU7x* (``ironwood``): FSDP over all chips, experts not spread; what is computed again by model, and the
+  split of long sequences, in ``recipes.yaml``.
 """
 
 from __future__ import annotations
@@ -53,6 +55,9 @@ MODELS = {
     "gpt3-175b": "gpt3-175b",
     "mistral-7b": "mistral-7b",
     "gemma3-12b": "gemma3-12b",
+    "deepseek-v3": "deepseek-v3",
+    "gpt-oss-120b": "gpt-oss-120b",
+    "qwen3-235b-a22b": "qwen3-235b-a22b",
 }
 PRECISIONS = {
     "bf16": "bf16",
@@ -64,6 +69,12 @@ PRECISIONS = {
 }
 IDLE_W = 220.0
 """Watts of a busy H100 that do not depend on its clock (memory, leakage), an estimate; the rest grows with its cube."""
+
+
+SLICE = 256
+"""Chips of the largest slice of TPU v5e and v6e."""
+LONG = 65536
+"""Tokens of a sequence from which on recipes split sequences."""
 
 
 class RowError(TopoError):
@@ -195,10 +206,13 @@ def _system(row: Mapping[str, str]) -> str:
     """The row's target; TPU slices by their shape."""
     target, devices = row["target"], _number(row, "devices")
     if target == "tpu-v5e":
-        return "tpu-v5e:16x16" + (f"*{devices // 256}" if devices > 256 else "")
+        return "tpu-v5e:16x16" + (f"*{devices // SLICE}" if devices > SLICE else "")
     if target == "tpu-v6e":
         shape = {8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16"}.get(devices, "16x16")
-        return f"tpu-v6e:{shape}" + (f"*{devices // 256}" if devices > 256 else "")
+        return f"tpu-v6e:{shape}" + (f"*{devices // SLICE}" if devices > SLICE else "")
+    if target == "tpu-v7":
+        shape = {64: "4x4x4", 128: "4x4x8", 256: "4x8x8"}.get(devices)
+        return f"tpu-v7:{shape}" if shape else target
     if target == "tpu-v4":
         chips = 64 if "22B" in row["model"] else 192
         shape = "4x4x4" if chips == 64 else "4x4x12"
@@ -307,7 +321,8 @@ def _maxtext(row: Mapping[str, str], model: Model, devices: int, seq: int) -> Re
         raise RowError(f"{row['id']} does not say its batch", "left out")
     shards = _number(row, "FSDP")
     tp = max(_number(row, "TP"), 1)
-    slices = max(_number(row, "DP"), 1)
+    # Weights are shared within a slice; a v5e or v6e slice has 256 chips at most.
+    slices = max(_number(row, "DP"), devices // SLICE if row["target"] in ("tpu-v5e", "tpu-v6e") else 1, 1)
     data = devices // tp
     shards = data if shards in (-1, 0) else min(shards, data)
     if shards == 1 and devices > 1:
@@ -323,7 +338,26 @@ def _maxtext(row: Mapping[str, str], model: Model, devices: int, seq: int) -> Re
         "gradient_bytes": 4.0,
         "parameter_bytes": 2.0,
         "overlap_tp": True,
-        "prefetch": 1,
+        # The weights of all experts are gathered where the layer's kernel begins, so that nothing hides them.
+        "prefetch": 0 if model.experts else 1,
+        "overlap_gradients": not model.experts,
+    }, None
+
+
+def _ironwood(row: Mapping[str, str], model: Model, devices: int, seq: int) -> Recipe:
+    batch = _number(row, "global_batch")
+    choices = recipe("tpu-recipes", model.name, row["target"], _precision(row), "0")
+    cp = choices.pop("cp", 1)
+    cp = cp if seq > LONG else 1
+    if not batch or devices % cp or batch % (devices // cp):
+        raise RowError(f"{row['id']} does not say its batch", "left out")
+    return {
+        "dp": devices // cp,
+        "cp": cp,
+        "zero": 3,
+        "micro_batch": batch // (devices // cp),
+        "global_batch": batch,
+        **choices,
     }, None
 
 
@@ -335,5 +369,6 @@ RECIPES = {
     "titan": _titan,
     "maxtext": _maxtext,
     "tpurec": _maxtext,
+    "ironwood": _ironwood,
 }
 """What each source's software does where a row says nothing."""

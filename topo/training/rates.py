@@ -48,6 +48,9 @@ class Rates:
         Fused attention: share of the peak (in 16 bits) of its products; columns of a head that the exponentials of
         the scores cost; tokens of a sequence that the start and the diagonal cost; speed of the backward pass over
         the forward pass.
+    lanes, block : int
+        Columns to whose multiples a head is padded; queries and keys of a tile, of which a sliding window touches
+        whole ones (1 and 0: neither).
     kernels_before : mapping of str to float, optional
         Speed of earlier attention kernels over today's, by name.
     memory_share : float
@@ -71,6 +74,8 @@ class Rates:
     softmax: float = 0.0
     ramp: float = 0.0
     backward_share: float = 1.0
+    lanes: int = 1
+    block: int = 0
     kernels_before: Mapping[str, float] | None = None
     memory_share: float = 1.0
     gap: float = 0.0
@@ -166,10 +171,25 @@ class Rates:
         peak = self.flops(precision) * self.attention_share / (1.0 + self.softmax / head)
         peak *= (self.kernels_before or {}).get(generation, 1.0)
         peak *= seq / (seq + self.ramp)
-        flops = 2.0 * tokens * context * width
+        flops = 2.0 * tokens * context * width * math.ceil(head / self.lanes) * self.lanes / head
         if backward:
             return 2.5 * flops / (peak * self.backward_share)
         return flops / peak
+
+    def touched(self, context: float, window: int, whole: float) -> float:
+        """Keys that a query's tile goes through, on average, where each query sees ``context`` of them.
+
+        Parameters
+        ----------
+        context : float
+        window : int
+            Of a sliding window; 0 for none.
+        whole : float
+            Keys that a query sees on average without a window.
+        """
+        if not (window and self.block):
+            return context
+        return min(max(context, self.block * (1.0 + math.ceil(window / self.block))), whole)
 
     def memory(self, size: float) -> float:
         """Seconds to read and write ``size`` bytes of memory, together."""
@@ -222,6 +242,8 @@ def chip_rates(chip: Chip) -> Rates:
         softmax=float(attention["softmax"]),
         ramp=float(attention["ramp"]),
         backward_share=float(attention["backward"]),
+        lanes=int(attention.get("lanes", 1)),
+        block=int(attention.get("block", 128)),
         kernels_before={
             name: float(attention.get(name.replace("-", "_"), 1.0)) for name in ("flash-1", "flash-2")
         },

@@ -203,12 +203,13 @@ class LayerBuilder:
         """Attention itself, or a part of it."""
         m, plan = self.model, self.plan
         context = m.mean_context(plan.seq, m.window if window else 0)
+        touched = self.rates.touched(context, m.window if window else 0, m.mean_context(plan.seq))
         width = (m.query_width + m.value_width) / plan.tp
         head = m.latent.nope if m.latent else m.head_dim
         blocks = 2 * plan.cp if plan.cp > 1 and plan.context == "ring" else 1
         precision = "bf16" if plan.precision in ("fp8", "fp4") else plan.precision
         seconds = self.rates.attention(
-            self.tokens * part, context, width, head, plan.seq / blocks, backward, precision, plan.attention
+            self.tokens * part, touched, width, head, plan.seq / blocks, backward, precision, plan.attention
         )
         if not plan.flash:  # scores and probabilities are written and read
             passes = (8.0 if backward else 6.0) * (2.0 if plan.compiled else 3.0)

@@ -67,7 +67,7 @@ def test_racks_that_are_not_used_whole() -> None:
 
 
 def test_a_row_without_a_plan() -> None:
-    with pytest.raises(RowError, match="no row with a plan"):
+    with pytest.raises(RowError, match="is not built here"):
         plan_of_row(ROWS["ironwood_gemma4-2b_64_bf16_8192_256"])
     with pytest.raises(RowError, match="is not built here"):
         plan_of_row(ROWS["mbridge_26.08_DGX-GB200_DeepSeekV4_Flash_MXFP8_128_2048"])
