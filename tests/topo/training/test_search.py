@@ -75,7 +75,6 @@ def test_no_step_is_faster_than_its_floor(name: str, text: str) -> None:
 def test_pruning_loses_nothing() -> None:
     """Simulating every plan that fits in every placement finds no better one."""
     system, model = topo.load("dgx-h100"), load_model(MODEL)
-    scout = Scout(model, system, system.chip, None)
     job = Job(model, system, None)
     best = float("inf")
     for family in families(model, 8, BASE, SPACE):
