@@ -135,12 +135,17 @@ def tree_finder(fabric: Fabric) -> Callable[[int], tuple[IntArray, IntArray]]:
     return tree
 
 
-def irregular(lanes: int, flows: int) -> Program:
-    """Random permutations on a random 8-regular graph of 256; every sender keeps ``lanes`` flows going."""
+def random_regular() -> Fabric:
+    """A random 8-regular graph of 256."""
     graph = nx.random_regular_graph(8, 256, seed=1)
     nx.set_edge_attributes(graph, 50e9, "bandwidth")
     nx.set_edge_attributes(graph, 5e-7, "latency")
-    fabric = Fabric.from_networkx(graph, "random 8-regular")
+    return Fabric.from_networkx(graph, "random 8-regular")
+
+
+def irregular(lanes: int, flows: int) -> Program:
+    """Random permutations on a random 8-regular graph of 256; every sender keeps ``lanes`` flows going."""
+    fabric = random_regular()
     random = np.random.default_rng(1)
     target = np.concatenate([random.permutation(256) for _ in range(-(-flows // 256))])
     source = np.tile(np.arange(256), len(target) // 256)
