@@ -29,6 +29,7 @@ def run(
     from topo.cli.validate import against_record, complain
     from topo.credit import RECORDED_STEPS
     from topo.errors import TopoError
+    from topo.validation.step_times import write_times
     from topo.validation.training import (
         StepsOutcome,
         compare_steps,
@@ -56,6 +57,8 @@ def run(
     bad = complain(outcome.problems)
     if not (record or recorded) and (files or ccl):
         return bad
+    if record and not (bad or recorded or files or ccl):
+        write_times(outcome.compared, keep=bool(systems))
     return bad or against_record(
         steps_by_key(outcome.compared), record, recorded or RECORDED_STEPS, keep=bool(systems)
     )

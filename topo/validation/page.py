@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from topo.collective import OPERATIONS
-from topo.credit import RECORDED_STEPS
 from topo.units import format_bytes
 from topo.validation.compare import Compared, Outcome
-from topo.validation.recorded import WATCHED
 from topo.validation.row import BANDS, Row
 from topo.validation.statistics import LARGE, SMALL, Statistics, families, over_all
 from topo.validation.text import (
@@ -23,6 +21,7 @@ from topo.validation.text import (
     percents,
     system_table,
 )
+from topo.validation.training_page import training_section
 
 LEFT_OUT_FILE = Path(__file__).with_name("left_one_out.json")
 """Errors with one system left out, as last computed: that takes minutes, the page seconds."""
@@ -99,7 +98,7 @@ def page(outcome: Outcome, rows: Sequence[Row]) -> str:
         "",
         "## Training steps",
         "",
-        *_training(),
+        *training_section(),
         "",
         "## By system, operation, ranks and size",
         "",
@@ -176,28 +175,6 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
-
-
-def _training() -> list[str]:
-    data = _read(RECORDED_STEPS)
-    if not data:
-        return ["Not recorded yet: `topo validate --training --record`."]
-    lines: list[tuple[str, ...]] = [
-        ("published by", "system", "precision", "steps", "median", "90 %", "worst")
-    ]
-    for key, entry in data.items():
-        _, *family = key.split(" | ")
-        shares = (f"{entry[name]:.1%}".replace("%", " %") for name in WATCHED)
-        lines.append((*family, str(entry["count"]), *shares))
-    count = sum(int(entry["count"]) for entry in data.values())
-    return [
-        f"{count} published steps whose plan is complete, simulated from their plan alone, as "
-        "`topo validate --training --record` last found them; it also lists the others with what they lack. Errors of "
-        "the step's time. What a row leaves open (recomputation, overlap, fused kernels) is what the software that ran "
-        "it does by default, once per software. Some efficiencies of the chips' kernels were fitted to these steps.",
-        "",
-        markdown_table(lines, 3),
-    ]
 
 
 def _weak(compared: Sequence[Compared]) -> list[str]:
@@ -330,11 +307,13 @@ def _disclaimers(compared: Sequence[Compared]) -> list[str]:
 def write_page(outcome: Outcome, rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write ``validation.md`` and its figures into a folder."""
     from topo.validation.figures import write_figures
+    from topo.validation.training_page import draw_steps
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "validation.md"
     path.write_text(page(outcome, rows), encoding="utf-8")
-    return [path, *write_figures(outcome.compared, folder / "validation", formats=("svg",))]
+    figures = folder / "validation"
+    return [path, *write_figures(outcome.compared, figures, formats=("svg",)), *draw_steps(figures)]
 
 
 def write_left_one_out(table: Sequence[Sequence[str]], by: str, path: Path | None = None) -> None:
