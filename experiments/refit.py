@@ -1,6 +1,6 @@
 """Fit the constants of communication libraries to the measurements that come with the package, and write them back.
 
-    python experiments/refit.py [--rounds 6] [--only WORD ...] [--dry]
+    python experiments/refit.py [--rounds 6] [--only WORD ...] [--constants PATTERN ...] [--dry]
 
 Only constants whose confidence is ``fit`` move; those that a document gives stay.  The fit is
 :func:`topo.validation.fit.fit`: least squares on the logarithm of simulated over measured time, outliers counting
@@ -13,6 +13,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -67,13 +68,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--only", nargs="*", default=[], help="rows whose target holds one of these words")
+    parser.add_argument("--constants", nargs="*", default=["*"], help="those that move, such as 'efa.*'")
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     options = parser.parse_args()
     rows = [
         row for row in load_rows() if not options.only or any(word in row.target for word in options.only)
     ]
     libraries, technologies = acting_on(rows)
-    free = free_constants(libraries, technologies)
+    free = [
+        one
+        for one in free_constants(libraries, technologies)
+        if any(fnmatchcase(one.name, pattern) for pattern in options.constants)
+    ]
+    # Rows on which nothing that moves can act need no simulation.
+    acting = Evaluator(rows, free)
+    rows = [row for row in rows if acting.acting(row)]
     done = 0
 
     def progress(more: int) -> None:

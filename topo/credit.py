@@ -78,7 +78,28 @@ def credit_of(
             )
             row["stands_for"].append(system)
             row["exact"] = row["exact"] or entry.system == system
-    return Credit(list(found.values()), without, _notes(records, list(found.values())))
+    notes = [*_notes(records, list(found.values())), *_guessed(without)]
+    return Credit(list(found.values()), without, notes)
+
+
+def _guessed(systems: Sequence[str]) -> list[str]:
+    """What is guessed of systems that nobody measured, where the catalogue and their library know their links."""
+    import topo
+    from topo.ccl import guessed
+    from topo.errors import TopoError
+    from topo.library import library_of, system_links
+
+    found: dict[str, None] = {}
+    for name in systems:
+        try:
+            system = topo.load(name)
+        except TopoError:
+            continue
+        library = library_of(system)
+        if not library.ideal:
+            links = system_links(system, library)
+            found |= dict.fromkeys(guessed(links, between=system.fabric.domains > 1))
+    return [f"{text}." for text in found]
 
 
 def _machine(system: str) -> str:

@@ -10,6 +10,7 @@ from topo.ccl.files import load, meanings, names, technologies, with_value
 from topo.ccl.model import CCL, Constant, LinkClass
 from topo.ccl.place import Links, Place, adding_between, links_of, place_of
 from topo.ccl.scale import Sized, sized
+from topo.ccl.trust import guessed
 
 __all__ = [
     "CCL",
@@ -23,6 +24,7 @@ __all__ = [
     "Terms",
     "acted",
     "adding_between",
+    "guessed",
     "links_of",
     "load",
     "meanings",

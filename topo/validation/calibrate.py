@@ -96,9 +96,15 @@ def rows_of(runs: Iterable[Run], target: str, operation: str = "") -> list[Row]:
                         bytes=float(line.bytes),
                         seconds=timing.time_us * 1e-6,
                         in_place=in_place,
+                        timing=_timing(run),
                     )
                 )
     return rows
+
+
+def _timing(run: Run) -> str:
+    """Whether one thread started the calls of all accelerators of a machine, one after the other."""
+    return "one-process" if run.per_thread > 1 and run.per_thread * (run.nodes or 1) == run.ranks else ""
 
 
 def guess_target(runs: Sequence[Run], names: Sequence[str]) -> str:

@@ -43,8 +43,8 @@ def as_timed(seconds: float, timing: str, ccl: CCL, ranks: int, nodes: int | Non
         One of :data:`TIMINGS`, or empty.
     ccl : CCL
         Its constants ``call_pytorch`` and ``call_host`` are added to every call.  One process that serves all
-        accelerators of a machine starts them one after the other, ``call_each`` apart; calls in a row overlap with
-        that, so that the longer of the two is seen.
+        accelerators of a machine starts them one after the other, ``call_each`` apart; a host that waits for every
+        call adds that too, calls in a row overlap with it, so that the longer of the two is seen.
     ranks : int
     nodes : int or None
         Machines, 1 where unknown.
@@ -52,7 +52,7 @@ def as_timed(seconds: float, timing: str, ccl: CCL, ranks: int, nodes: int | Non
     if timing == "pytorch":
         return seconds + ccl.get("call_pytorch")
     if timing == "host":
-        return seconds + ccl.get("call_host")
+        return seconds + ccl.get("call_host") + ranks / (nodes or 1) * ccl.get("call_each")
     if timing == "one-process":
         return max(seconds, ranks / (nodes or 1) * ccl.get("call_each"))
     return seconds

@@ -41,3 +41,11 @@ def test_a_wrong_file_says_where(tmp_path: Path, old: str, new: str, words: str)
         ccl.load(path)
     assert words in str(caught.value)
     assert "ours.yaml" in str(caught.value) or "knows no link technology" in str(caught.value)
+
+
+def test_what_is_guessed_says_so() -> None:
+    known = ccl.load("nccl").technologies
+    (new, out) = ccl.guessed(ccl.Links(known["nvlink6"], known["ib-xdr"]), between=True)
+    assert "NVLink 6" in new and "all constants are guessed" in new and "taken over" in new
+    assert "XDR" in out
+    assert ccl.guessed(ccl.Links(known["nvlink4"], known["ib-xdr"]), between=False) == []

@@ -91,7 +91,8 @@ def _read_run(data: Any, file: str, number: int, runs: list[Run], problems: list
         if kept is not None:
             sound.append(kept)
     version = str(data.get("nccl_version", ""))
-    runs.append(Run(file, program, ranks, hosts, device, tuple(sound), version, complete))
+    each = _whole(config.get("ngpus"), 0) if isinstance(config, dict) else 0
+    runs.append(Run(file, program, ranks, hosts, device, tuple(sound), version, complete, each))
 
 
 def _program(data: Mapping[str, Any]) -> str:

@@ -92,6 +92,8 @@ class Run:
         NCCL's, where it is printed.
     complete : bool
         Whether the run reached its end.
+    per_thread : int
+        Accelerators that one thread of the host serves (``-g``); 0 where the log does not say.
     """
 
     file: str
@@ -102,6 +104,7 @@ class Run:
     lines: tuple[Line, ...]
     version: str = ""
     complete: bool = True
+    per_thread: int = 0
 
     @property
     def operation(self) -> str:

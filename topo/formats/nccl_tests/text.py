@@ -216,7 +216,15 @@ class _Stream:
                 lines.append(sound)
         hosts = tuple(run.ranks[rank] for rank in sorted(run.ranks)) if len(run.ranks) == ranks else ()
         return Run(
-            self.file, program, ranks, hosts, run.device, tuple(lines), run.version, complete=run.ended
+            self.file,
+            program,
+            ranks,
+            hosts,
+            run.device,
+            tuple(lines),
+            run.version,
+            complete=run.ended,
+            per_thread=run.gpus if run.header else 0,
         )
 
 
