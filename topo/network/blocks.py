@@ -35,11 +35,11 @@ def by_blocks(
         The program on the orbits of the links, and the transfer of the schedule that each row comes from, transfers
         of the batches counted one after the other before spelling out.
     """
-    block = symmetric_block(fabric)
-    if block is None or not has_blocks(schedule, fabric):
+    block = block_of(schedule, fabric)
+    if block is None:
         return None
     found = block_orbits(fabric, block)
-    assert found is not None, "symmetric_block() asked before"
+    assert found is not None, "block_of() asked before"
     orbits, ranks = found[0], fabric.ranks
     parts: list[Batch] = []
     origins: list[IntArray] = []
@@ -75,15 +75,28 @@ def by_blocks(
 
 def has_blocks(schedule: Schedule, fabric: Fabric) -> bool:
     """Whether :func:`by_blocks` applies, as far as a glance tells."""
-    block = symmetric_block(fabric)
-    if block is None or not all(_plain(batch) for batch in schedule.batches):
-        return False
-    if sum(len(batch) * batch.copies for batch in schedule.batches) > MOST_ROWS * (fabric.ranks // block):
-        return False
-    return all(
-        (batch.grid is not None and _turns(batch.grid, block)) or _seems_invariant(batch, fabric.ranks, block)
-        for batch in schedule.batches
-    )
+    return block_of(schedule, fabric) is not None
+
+
+def block_of(schedule: Schedule, fabric: Fabric) -> int | None:
+    """Ranks of the block by which fabric and schedule can be turned, as far as a glance tells; None without.
+
+    Rings that walk even domains upwards and odd ones downwards need a turn by two of the fabric's blocks.
+    """
+    least = symmetric_block(fabric)
+    if least is None or not all(_plain(batch) for batch in schedule.batches):
+        return None
+    rows = sum(len(batch) * batch.copies for batch in schedule.batches)
+    for block in (least, 2 * least):
+        if fabric.ranks % block or rows > MOST_ROWS * (fabric.ranks // block):
+            continue
+        if all(_may_turn(batch, fabric.ranks, block) for batch in schedule.batches):
+            return block if block_orbits(fabric, block) is not None else None
+    return None
+
+
+def _may_turn(batch: Batch, ranks: int, block: int) -> bool:
+    return (batch.grid is not None and _turns(batch.grid, block)) or _seems_invariant(batch, ranks, block)
 
 
 def _plain(batch: Batch) -> bool:

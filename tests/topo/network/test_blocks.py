@@ -9,11 +9,12 @@ import pytest
 
 import topo
 from tests import strategies as some
-from topo.network.blocks import by_blocks, symmetric_block
+from topo.network.blocks import block_of, by_blocks
 from topo.network.program import compile_program
 from topo.network.solver import run_alone
 from topo.network.structured import compact, structured
 from topo.translation import link_image, link_orbits
+from topo.turns import symmetric_block
 
 
 @pytest.mark.parametrize("barrier", [False, True])
@@ -41,6 +42,19 @@ def test_blocks_as_spelled_out(name: str, operation: str, algorithm: str, barrie
     np.testing.assert_allclose(
         small.program.link_bytes()[small.class_of_link][used], carried[used], rtol=1e-9
     )
+    assert run_alone(small.program)[0].finish == pytest.approx(run_alone(whole)[0].finish, rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("mi300x*6", 2), ("trn2-ultra*4", 2), ("dgx-h100*64", 1)])
+def test_rings_that_go_up_and_down_turn_by_two_domains(name: str, blocks: int) -> None:
+    system = topo.load(name)
+    schedule = topo.schedule(system, "all-gather", "16MiB", algorithm="multi-rail-ring")
+    least = symmetric_block(system.fabric)
+    assert least is not None
+    assert block_of(schedule, system.fabric) == blocks * least
+    small = structured(schedule, system.fabric)
+    assert small is not None
+    whole = compile_program(schedule, system.fabric)
     assert run_alone(small.program)[0].finish == pytest.approx(run_alone(whole)[0].finish, rel=1e-9)
 
 
