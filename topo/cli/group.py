@@ -16,6 +16,7 @@ COMMANDS = {
     "compare-step": "Compare systems by a training step, each with its best plan.",
     "rollout": "Simulate one update of training on generated sequences.",
     "sites": "Train at several sites: in step, or with local steps.",
+    "place": "Say where the axes of a plan lie on a fabric, and draw them.",
     "compare": "Compare systems over operations and sizes.",
     "bound": "Say what no algorithm can beat, and why.",
     "validate": "Hold the model against measurements.",

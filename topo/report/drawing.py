@@ -115,7 +115,7 @@ def _scale(figure: Any, layout: Layout) -> float:
 
 def _draw_nodes(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None:
     labels = int(layout.drawn.sum()) <= _MOST_LABELS
-    side = float(np.clip(0.5 * scale * _spacing(layout.place[layout.drawn]), 2.5, 26.0))
+    side = float(np.clip(0.5 * scale * spacing(layout.place[layout.drawn]), 2.5, 26.0))
     for number, (marker, fill, edge, words, plural) in enumerate(_LOOKS):
         chosen = np.flatnonzero(layout.drawn & (fabric.kind == number))
         if not len(chosen):
@@ -147,7 +147,7 @@ def _draw_nodes(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None
                     )
 
 
-def _spacing(place: FloatArray) -> float:
+def spacing(place: FloatArray) -> float:
     """Smallest distance between two drawn nodes of a kind, about."""
     if len(place) < 2:
         return 1.0
@@ -180,7 +180,7 @@ def _draw_links(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None
             axis.plot([], [], color=color, linestyle=line, linewidth=1.2, label=kind.words)
         axis.add_collection(
             LineCollection(
-                _curves(fabric, layout, chosen),
+                curves(fabric, layout, chosen),
                 colors=color,
                 linestyles=[line],
                 # The few links of a rare kind, such as those between sites, stand out among thousands.
@@ -199,7 +199,7 @@ def _mark_links(axis: Any, fabric: Fabric, layout: Layout, weight: FloatArray) -
     broad = float(np.clip(120.0 / np.sqrt(max(len(marked), 1)), 1.5, 6.0))
     axis.add_collection(
         LineCollection(
-            _curves(fabric, layout, marked),
+            curves(fabric, layout, marked),
             colors=_MARK,
             linewidths=broad * np.sqrt(weight[marked] / weight.max()),
             alpha=0.6,
@@ -232,7 +232,7 @@ def _classes(fabric: Fabric, links: IntArray) -> tuple[list[_Class], IntArray]:
     return classes, place[inverse.ravel()]
 
 
-def _curves(fabric: Fabric, layout: Layout, links: IntArray) -> list[FloatArray]:
+def curves(fabric: Fabric, layout: Layout, links: IntArray) -> list[FloatArray]:
     """Polylines of links: straight ones of two points, bent ones as flat arcs that rise beside their ends."""
     start, end = layout.place[fabric.source[links]], layout.place[fabric.target[links]]
     t = np.linspace(0.0, 1.0, _CURVE)[:, None]

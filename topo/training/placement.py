@@ -211,11 +211,18 @@ class Placement:
         )
         shown = [i for i, axis in enumerate(("pp", "dp", "cp", "tp")) if self.rank.shape[i] > 1]
         lines = ["each accelerator: " + ".".join(("pp", "dp", "cp", "tp")[i] for i in shown)]
+        grid = domain_grid(self.fabric)
+        wide = grid.shape[-1] if grid is not None else 16
+        most = 16 if self.fabric.domains == 1 else 2
         for domain in range(min(self.fabric.domains, 8)):
             ranks = np.flatnonzero(self.fabric.domain == domain)
-            cells = [".".join(str(coordinates[rank, i]) for i in shown) for rank in ranks[:16]]
-            more = f" and {len(ranks) - 16} more" if len(ranks) > 16 else ""
-            lines.append(f"domain {domain}: " + " ".join(cells) + more)
+            rows = [ranks[start : start + wide] for start in range(0, len(ranks), wide)]
+            for number, row in enumerate(rows[:most]):
+                cells = " ".join(".".join(str(coordinates[rank, i]) for i in shown) for rank in row[:24])
+                start = f"domain {domain}: " if not number else " " * len(f"domain {domain}: ")
+                lines.append(start + cells + (" ..." if len(row) > 24 else ""))
+            if len(rows) > most:
+                lines[-1] += f" and {len(ranks) - most * wide:,} more"
         if self.fabric.domains > 8:
             lines.append(f"and {self.fabric.domains - 8} more domains")
         return "\n".join(lines)

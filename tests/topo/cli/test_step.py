@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,16 @@ def test_every_part_of_a_plan_can_be_named(topo: Run) -> None:
     assert "ulysses" in shuffled.data["plan"]
     wrong = topo("step", SMALL, "--on", "dgx-h100", "--pp", "2", "--layer-split", "5+3")
     assert "cannot be read" in wrong.problem
+
+
+def test_placements_are_named_and_drawn(topo: Run, tmp_path: Path) -> None:
+    done = topo(
+        "place", "--on", "dgx-h100*2", "--tp", "4", "--ep", "4", "--draw", str(tmp_path / "a.svg"), "--json"
+    )
+    assert done.data["axes"]["ep"]["groups"] == 4
+    assert (tmp_path / "a.svg").read_text().count("<svg") == 1
+    listed = topo("place", "--on", "tpu-v5p:2x2x2", "--tp", "2", "--list").out.splitlines()
+    assert "tp,dp" in listed[0]
+    assert len(set(listed)) == len(listed) > 3
+    assert "of no known kind" in topo("place", "--on", "dgx-h100", "--draw", "a.xyz").problem
+    assert "take one of 1, 2, 4, 8" in topo("place", "--on", "dgx-h100", "--tp", "2", "--ep", "3").problem
