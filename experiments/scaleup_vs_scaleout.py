@@ -3,9 +3,11 @@
 Question: With a fixed number of accelerators, how large must the scale-up domain be, for dense models and for
 mixtures of experts?
 
-Method: The same chip, behind the same NVLink switches, stands in domains of different size, joined by the same
-scale-out network; the number of accelerators stays.  Each size runs a training step by the best of the plans tried
-(tensor and expert parallel degrees; the rest chosen so that it fits), collectives timed in isolation.
+Method: The same chip, behind the same NVLink switches, stands in domains of 1 (no scale-up network at all) to all 576,
+joined by the same scale-out network; the number of accelerators stays.  Each size runs a training step of the same
+tokens by the best of the plans tried (tensor and expert parallel degrees; the rest chosen so that it fits), collectives
+timed in isolation.  A domain larger than the switches can be built for is simulated all the same: what it would gain is
+the question.
 
 Falsified if: A domain above the size named here shortens a measured step by more than a few percent, or the full
 plan search finds a plan that moves the knee.
@@ -18,14 +20,16 @@ from typing import Any
 
 import topo
 from topo.experiment import Experiment, Finding, Parameter, Record, values_of, where
-from topo.report.chart import Chart
+from topo.report.chart import STEP_PARTS, Chart
 from topo.training.quick import quick_step
 
 ENOUGH = 0.02
 """A larger domain that shortens the step by less pays no longer."""
+DEGREES = (1, 4, 8)
+MODELS = ("llama3-70b", "mixtral-8x22b")
 
 
-def measure(chip: str, accelerators: int, domain: int, model: str) -> Mapping[str, Any]:
+def measure(chip: str, accelerators: int, domain: int, model: str, sequences: int) -> Mapping[str, Any]:
     """A step of a model on domains of one size."""
     if accelerators % domain:
         raise topo.TopoError(
@@ -34,7 +38,7 @@ def measure(chip: str, accelerators: int, domain: int, model: str) -> Mapping[st
     count = accelerators // domain
     joined = f"{chip}*{count}" if count > 1 else chip
     system = topo.load(f"{joined},accelerators={domain}")
-    return quick_step(model, system, degrees=(1, 2, 4, 8)).record()
+    return quick_step(model, system, degrees=DEGREES, global_batch=sequences).record()
 
 
 def finding(records: list[Record]) -> Finding:
@@ -49,9 +53,15 @@ def finding(records: list[Record]) -> Finding:
         sentences.append(
             f"{model} on {knee['accelerators']} accelerators: domains of {small['domain']} take "
             f"{_pace(small) / _pace(best):.3g} times the best pace, and from {knee['domain']} on a larger domain gains "
-            f"less than {ENOUGH:.0%} (best at {best['domain']}, MFU {best['mfu']:.1%})."
+            f"less than {ENOUGH:.0%} (best at {best['domain']}, MFU {best['mfu']:.1%}).  Of the step, "
+            f"{_lost(small):.0%} is not computing at {small['domain']}, {_lost(knee):.0%} at {knee['domain']}."
         )
     return Finding("  ".join(sentences), evidence)
+
+
+def _lost(record: Record) -> float:
+    """Share of the step that bubbles and exposed communication take."""
+    return 1.0 - float(record["compute_s"]) / float(record["step_s"])
 
 
 def _pace(record: Record) -> float:
@@ -62,9 +72,14 @@ EXPERIMENT = Experiment(
     doc=__doc__,
     parameters=(
         Parameter("chip", ("gb200-nvl72",), "System of the catalogue whose chip and switches they are."),
-        Parameter("accelerators", (144,), "All of them together."),
-        Parameter("domain", (4, 8, 36, 72, 144), "Accelerators of a scale-up domain."),
-        Parameter("model", ("llama3-70b", "mixtral-8x22b"), "Models."),
+        Parameter("accelerators", (576,), "All of them together."),
+        Parameter(
+            "domain",
+            (1, 4, 8, 36, 72, 144, 576),
+            "Accelerators of a scale-up domain; also 2, 16, 18, 32, 64, 96, 192, 288 divide 576.",
+        ),
+        Parameter("model", MODELS, "Models."),
+        Parameter("sequences", (1152,), "Sequences of a step, the same for all."),
     ),
     measure=measure,
     finding=finding,
@@ -80,19 +95,16 @@ EXPERIMENT = Experiment(
         ),
         *(
             Chart(
-                f"{words} in a step",
+                f"Where the step goes: {model}",
                 "domain",
-                name,
-                ("model",),
+                "step_s",
+                kind="stack",
                 x_title="accelerators of a domain",
                 y_title="s",
+                parts=STEP_PARTS,
+                where={"model": model},
             )
-            for name, words in (
-                ("tp_s", "Exposed tensor parallel time"),
-                ("dp_s", "Exposed data parallel time"),
-                ("ep_s", "Exposed expert parallel time"),
-                ("bubble_s", "Pipeline bubble"),
-            )
+            for model in MODELS
         ),
     ),
 )

@@ -36,7 +36,7 @@ SMALL: dict[str, dict[str, tuple[Any, ...]]] = {
         "model": ("llama3-8b",),
         "distance": ("10km", "1000km"),
         "bandwidth": ("100Gb/s",),
-        "local": (0, 16),
+        "exchange": ("synchronous", "local/16"),
     },
     "rollout_heavy": {"on": ("dgx-h100*2", "hgx-h200*2"), "model": ("llama3-8b",), "ratio": (1, 100)},
     "performance_per_cost": {"on": ("dgx-h100", "mi300x"), "model": ("llama3-8b",)},

@@ -575,7 +575,13 @@ def test_a_heap_of_cards_fills_hosts() -> None:
             {"scale_up": "ualink", "accelerators": "4096"},
             r"joins at most 1024 accelerators",
         ),
-        ("gb200-nvl72", None, 1, {"accelerators": "1"}, r"accelerators=1 makes no domain; use 2 or more"),
+        (
+            "gb200-nvl72",
+            None,
+            1,
+            {"accelerators": "1"},
+            r"a single accelerator makes no system; use 2 or more",
+        ),
         ("tpu-v4", None, 1, {"accelerators": "8"}, r"not a domain behind switches"),
         (
             "tpu-v4",

@@ -9,7 +9,7 @@ from typing import Any
 
 from topo.errors import ReportError, nearest
 
-KINDS = ("line", "scatter", "bar", "box", "heat")
+KINDS = ("line", "scatter", "pareto", "bar", "stack", "box", "heat")
 Record = Mapping[str, Any]
 
 
@@ -21,12 +21,14 @@ class Chart:
     ----------
     title : str
     x, y : str
-        Columns: results, or inputs without their ``input_``.
+        Columns: results, or inputs without their ``input_``.  Of a stack, y is what the parts add up to.
     series : tuple of str
         Columns whose values make up the series; of a heat map, the rows.
     kind : str
         ``line`` and ``bar``: the median of the records that share x and series, with the lowest and highest;
-        ``scatter``: every record; ``box``: their distribution; ``heat``: the median as a colour.
+        ``scatter``: every record; ``pareto``: the same, with a line through those that no other exceeds in both x
+        and y; ``stack``: bars put together of the parts; ``box``: their distribution; ``heat``: the median as a
+        colour.
     x_title, y_title : str
         Words on the axes; the column's name by default.
     log_x, log_y : bool
@@ -36,6 +38,12 @@ class Chart:
         Only records that have these values, such as ``{"operation": "all-reduce"}``.
     low, high : str
         Columns that hold the ends of y's interval, where a record has one.
+    limit : str
+        Column of what y cannot pass, drawn as a thin line beside each series; ``*name`` is y times that column.
+    limit_name : str
+        What these lines are, for the title.
+    parts : tuple of (str, str)
+        Of a stack: columns from the bottom up, and what each is called.
     """
 
     title: str
@@ -51,6 +59,9 @@ class Chart:
     where: Mapping[str, Any] = field(default_factory=dict)
     low: str = ""
     high: str = ""
+    limit: str = ""
+    limit_name: str = "no algorithm can pass"
+    parts: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -61,12 +72,19 @@ class Chart:
 
     def to_data(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self) | {"series": list(self.series), "where": dict(self.where)}
+        parts = [list(part) for part in self.parts]
+        return asdict(self) | {"series": list(self.series), "where": dict(self.where), "parts": parts}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Chart:
         """What :meth:`to_data` wrote."""
-        return cls(**{**data, "series": tuple(data.get("series", ()))})
+        parts = tuple((column, words) for column, words in data.get("parts", ()))
+        return cls(**{**data, "series": tuple(data.get("series", ())), "parts": parts})
+
+    @property
+    def heading(self) -> str:
+        """The title, and what the thin lines are."""
+        return f"{self.title}; thin lines: {self.limit_name}" if self.limit else self.title
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,8 @@ class Spread:
     middle, low, high : float
         Median, lowest and highest of y.
     values : tuple of float
+    limit : float, optional
+        Median of what y cannot pass.
     """
 
     x: Any
@@ -86,40 +106,70 @@ class Spread:
     low: float
     high: float
     values: tuple[float, ...]
+    limit: float | None = None
 
 
 def gathered(chart: Chart, records: Sequence[Record]) -> dict[str, list[Spread]]:
-    """What a chart shows of records: for each series its places on the x axis, in order."""
-    found: dict[str, dict[Any, list[tuple[float, float, float]]]] = {}
+    """What a chart shows of records: for each series (of a stack, each part) its places on the x axis, in order."""
+    found: dict[str, dict[Any, list[tuple[float, float, float, float | None]]]] = {}
+    columns = chart.parts if chart.kind == "stack" else ((chart.y, ""),)
     for record in records:
-        x, y = _value(record, chart.x), _value(record, chart.y)
-        if x is None or isinstance(y, (str, bool)) or y is None:
-            continue
         if any(_value(record, name) != value for name, value in chart.where.items()):
             continue
+        x = _value(record, chart.x)
         label = ", ".join(str(_value(record, name)) for name in chart.series)
-        found.setdefault(label, {}).setdefault(x, []).append(_interval(chart, record, float(y)))
+        for column, words in columns:
+            y = _value(record, column)
+            if x is None or isinstance(y, (str, bool)) or y is None:
+                continue
+            found.setdefault(words or label, {}).setdefault(x, []).append(_interval(chart, record, float(y)))
     spreads = {}
     for label, places in found.items():
         numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in places)
-        spreads[label] = [
-            Spread(
-                x,
-                median(middle for _, middle, _ in places[x]),
-                min(low for low, _, _ in places[x]),
-                max(high for _, _, high in places[x]),
-                tuple(middle for _, middle, _ in places[x]),
-            )
-            for x in (sorted(places) if numbers else places)
-        ]
+        spreads[label] = [_spread(x, places[x]) for x in (sorted(places) if numbers else places)]
     return spreads
 
 
-def _interval(chart: Chart, record: Record, y: float) -> tuple[float, float, float]:
-    """Low end, middle and high end, as they are drawn."""
+def frontier(series: Mapping[str, Sequence[Spread]]) -> list[tuple[float, float]]:
+    """The points that no other exceeds in both x and y, by rising x."""
+    points = sorted(
+        {
+            (float(spread.x), value)
+            for spreads in series.values()
+            for spread in spreads
+            for value in spread.values
+        },
+        reverse=True,
+    )
+    best: list[tuple[float, float]] = []
+    for x, y in points:
+        if not best or y > best[-1][1]:
+            best.append((x, y))
+    return best[::-1]
+
+
+def _spread(x: Any, found: Sequence[tuple[float, float, float, float | None]]) -> Spread:
+    middles = tuple(middle for _, middle, _, _ in found)
+    limits = [limit for _, _, _, limit in found if limit is not None]
+    return Spread(
+        x,
+        median(middles),
+        min(low for low, _, _, _ in found),
+        max(high for _, _, high, _ in found),
+        middles,
+        median(limits) if limits else None,
+    )
+
+
+def _interval(chart: Chart, record: Record, y: float) -> tuple[float, float, float, float | None]:
+    """Low end, middle, high end and limit, as they are drawn."""
     ends = [_value(record, name) if name else None for name in (chart.low, chart.high)]
     low, high = (float(end) if isinstance(end, (int, float)) else y for end in ends)
-    return low * chart.y_factor, y * chart.y_factor, high * chart.y_factor
+    limit = _value(record, chart.limit.removeprefix("*")) if chart.limit else None
+    limit = float(limit) * chart.y_factor if isinstance(limit, (int, float)) else None
+    if limit is not None and chart.limit.startswith("*"):
+        limit *= y
+    return low * chart.y_factor, y * chart.y_factor, high * chart.y_factor, limit
 
 
 def _value(record: Record, name: str) -> Any:
@@ -128,11 +178,24 @@ def _value(record: Record, name: str) -> Any:
 
 
 _RESULTS = (
-    ("busbw_Bps", "bus bandwidth (GB/s)", 1e-9, True),
-    ("time_s", "time (s)", 1.0, True),
-    ("step_s", "step time (s)", 1.0, True),
-    ("bound_ratio", "time / lower bound", 1.0, False),
+    ("busbw_Bps", "bus bandwidth (GB/s)", 1e-9, True, "*bound_ratio"),
+    ("time_s", "time (s)", 1.0, True, "bound_s"),
+    ("step_s", "step time (s)", 1.0, True, ""),
+    ("bound_ratio", "time / lower bound", 1.0, False, ""),
 )
+_MOST_LIMITS = 8
+"""Series up to which limits are drawn where nobody asked for them."""
+STEP_PARTS = (
+    ("compute_s", "compute"),
+    ("bubble_s", "pipeline bubble"),
+    ("tp_s", "tensor parallel"),
+    ("cp_s", "context parallel"),
+    ("ep_s", "expert parallel"),
+    ("dp_s", "data parallel"),
+    ("pp_s", "between stages"),
+    ("optimizer_s", "optimizer"),
+)
+"""Where a training step goes; communication as far as nothing hides it."""
 _MOST_PANELS = 6
 
 
@@ -164,8 +227,11 @@ def default_charts(records: Sequence[Record]) -> list[Chart]:
     if not shown:
         skipped = ("point", "seed", "wall_s", "point_wall_s", x)
         results = [n for n in varied if n in numeric and not n.startswith("input_") and n not in skipped]
-        shown = [(name, name, 1.0, False) for name in results[:3]]
+        shown = [(name, name, 1.0, False, "") for name in results[:3]]
     panels = sorted(map(str, values[panel]))[:_MOST_PANELS] if panel else [""]
+    lines = 1
+    for name in series:
+        lines *= len(values[name])
     return [
         Chart(
             title=f"{words}{f', {part}' if part else ''}",
@@ -178,8 +244,9 @@ def default_charts(records: Sequence[Record]) -> list[Chart]:
             log_y=log and _wide({r.get(name) for r in records} - {None}),
             y_factor=factor,
             where={panel: part} if part else {},
+            limit=limit if limit.removeprefix("*") in numeric and lines <= _MOST_LIMITS else "",
         )
-        for name, words, factor, log in shown
+        for name, words, factor, log, limit in shown
         for part in panels
     ]
 

@@ -24,6 +24,8 @@ _LINES: tuple[Any, ...] = (
     (0, (8, 3)),
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_HATCHES = ("", "///", "...", "", "\\\\\\", "xx", "--", "++")
+"""Of areas; black, the fourth colour, needs none."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Look:
     color: str
     linestyle: Any
     marker: str
+    hatch: str = ""
 
     def line(self) -> dict[str, Any]:
         """Keyword arguments of a plotted line."""
@@ -42,7 +45,10 @@ class Look:
 def look(number: int) -> Look:
     """The look of the series with that number; colours, lines and markers come round at different times."""
     return Look(
-        _COLOURS[number % len(_COLOURS)], _LINES[number % len(_LINES)], _MARKERS[number % len(_MARKERS)]
+        _COLOURS[number % len(_COLOURS)],
+        _LINES[number % len(_LINES)],
+        _MARKERS[number % len(_MARKERS)],
+        _HATCHES[number % len(_HATCHES)],
     )
 
 

@@ -75,6 +75,10 @@ def assemble(
                 f"{name}: {option} belongs to the network that joins several domains",
                 f"write {own}*COUNT,{option}={options[option]}",
             )
+    if copies == domain.ranks == 1:
+        raise CatalogueError(
+            f"{name}: a single accelerator makes no system", f"use 2 or more, or several such as {own}*8"
+        )
     network = _network(own, system, options, domain.ranks, copies)
     fabric = _joined(domain, network, copies, options, name)
     sources = citations.sources(document, system, options)
@@ -241,7 +245,7 @@ def _joined(
         return replace(domain, name=name, cache={})
     from topologies.scale_out import Network, join
 
-    extra: dict[str, Any] = {} if network.rails is None else {"rails": network.rails}
+    extra: dict[str, Any] = {} if network.rails is None else {"rails": min(network.rails, domain.ranks)}
     extra |= {key: parse_count(options[key]) for key in ("rails", "unit", "spines", "pod") if key in options}
     for key in ("oversubscription", "core_oversubscription"):
         if key in options:

@@ -255,8 +255,6 @@ def _switched(name: str, plan: Plan, system: SystemFile, options: Mapping[str, s
             raise CatalogueError(
                 f"accelerators={options['accelerators']}: {error.message}", error.hint
             ) from None
-    if size is not None and size < 2:
-        raise CatalogueError(f"accelerators={size} makes no domain", "use 2 or more")
     asked = options.get("scale_up")
     if asked is not None:
         if plan.blocks:

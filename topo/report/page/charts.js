@@ -4,6 +4,8 @@
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
+const PATTERNS = ["", "/", ".", "", "\\", "x", "-", "+"];
+const BARS = ["bar", "box", "stack"];
 const MOST_SERIES = 24, MOST_POINTS = 4000;
 
 // Plotly reads some HTML in labels; names are to be shown as they are.
@@ -27,19 +29,27 @@ function middle(values) {
 function gathered(chart, rows, value) {
   const found = new Map();
   const where = Object.entries(chart.where);
+  const parts = chart.kind === "stack" ? chart.parts : [[chart.y, ""]];
+  const limit = (chart.limit || "").replace(/^\*/, ""), times = limit !== chart.limit;
   for (const row of rows) {
-    const x = value(chart.x, row), y = value(chart.y, row);
-    if (x === null || x === "" || typeof y !== "number") continue;
+    const x = value(chart.x, row);
+    if (x === null || x === "") continue;
     if (!where.every(([name, wanted]) => String(value(name, row)) === String(wanted))) continue;
-    const label = chart.series.map(name => value(name, row)).join(", ");
-    if (!found.has(label)) found.set(label, new Map());
-    const places = found.get(label);
-    if (!places.has(x)) places.set(x, []);
-    const ys = places.get(x);
-    const end = name => name && typeof value(name, row) === "number" ? value(name, row) : y;
-    ys.push(y * chart.y_factor);
-    ys.low = Math.min(ys.low ?? Infinity, end(chart.low) * chart.y_factor);
-    ys.high = Math.max(ys.high ?? -Infinity, end(chart.high) * chart.y_factor);
+    const series = chart.series.map(name => value(name, row)).join(", ");
+    for (const [column, words] of parts) {
+      const y = value(column, row), label = words || series;
+      if (typeof y !== "number") continue;
+      if (!found.has(label)) found.set(label, new Map());
+      const places = found.get(label);
+      if (!places.has(x)) places.set(x, []);
+      const ys = places.get(x);
+      const end = name => name && typeof value(name, row) === "number" ? value(name, row) : y;
+      ys.push(y * chart.y_factor);
+      ys.low = Math.min(ys.low ?? Infinity, end(chart.low) * chart.y_factor);
+      ys.high = Math.max(ys.high ?? -Infinity, end(chart.high) * chart.y_factor);
+      const most = limit ? value(limit, row) : null;
+      if (typeof most === "number") (ys.limits ??= []).push(most * chart.y_factor * (times ? y : 1));
+    }
   }
   return [...found].map(([label, places]) => {
     const list = [...places];
@@ -54,17 +64,20 @@ function trace(chart, label, places, number) {
     name: shown(label), marker: {color: colour, symbol: SYMBOLS[number % SYMBOLS.length], size: 7},
     line: {color: colour, dash: DASHES[number % DASHES.length], width: 2},
   };
-  const xs = places.map(([x]) => typeof x === "number" && chart.kind !== "bar" && chart.kind !== "box" ? x : shown(x));
-  if (chart.kind === "scatter" || chart.kind === "box") {
+  const xs = places.map(([x]) => typeof x === "number" && !BARS.includes(chart.kind) ? x : shown(x));
+  if (chart.kind === "scatter" || chart.kind === "pareto" || chart.kind === "box") {
     const step = Math.ceil(places.reduce((sum, [, ys]) => sum + ys.length, 0) / MOST_POINTS);
     made.x = places.flatMap(([, ys], at) => ys.map(() => xs[at])).filter((_, at) => at % step === 0);
     made.y = places.flatMap(([, ys]) => ys).filter((_, at) => at % step === 0);
-    Object.assign(made, chart.kind === "box" ? {type: "box", boxpoints: false} : {type: "scatter", mode: "markers"});
+    Object.assign(made, chart.kind === "box" ? {type: "box", boxpoints: places.every(([, ys]) => ys.length <= 50) ? "all" : false} : {type: "scatter", mode: "markers"});
     return made;
   }
   made.x = xs;
   made.y = places.map(([, ys]) => middle(ys));
-  Object.assign(made, chart.kind === "bar" ? {type: "bar"} : {type: "scatter", mode: "lines+markers"});
+  const bars = BARS.includes(chart.kind);
+  if (bars) made.marker = {color: colour, pattern: {shape: PATTERNS[number % PATTERNS.length], fgcolor: "#fff", size: 6, solidity: 0.2}};
+  Object.assign(made, bars ? {type: "bar"} : {type: "scatter", mode: "lines+markers"});
+  if (chart.kind === "stack") return made;
   if (places.some(([, ys]) => ys.high !== ys.low)) {
     made.error_y = {
       type: "data", symmetric: false, thickness: 1, width: 3,
@@ -74,6 +87,27 @@ function trace(chart, label, places, number) {
     made.text = places.map(([, ys]) => ys.length > 1 ? `median of ${ys.length}` : "");
   }
   return made;
+}
+
+// What a series cannot pass, as a thin line of its colour.
+function limitTrace(places, number) {
+  if (!places.every(([, ys]) => ys.limits)) return [];
+  return [{
+    x: places.map(([x]) => x), y: places.map(([, ys]) => middle(ys.limits)), type: "scatter", mode: "lines",
+    line: {color: COLOURS[number % COLOURS.length], width: 1}, opacity: 0.7, showlegend: false, hoverinfo: "skip",
+  }];
+}
+
+// The points that no other exceeds in both x and y.
+function frontier(series) {
+  const points = series.flatMap(([, places]) => places.flatMap(([x, ys]) => ys.map(y => [x, y])));
+  points.sort((a, b) => b[0] - a[0] || b[1] - a[1]);
+  const best = [];
+  for (const point of points) if (!best.length || point[1] > best[best.length - 1][1]) best.push(point);
+  return {
+    name: "best of both", x: best.map(([x]) => x), y: best.map(([, y]) => y), type: "scatter", mode: "lines",
+    line: {color: "#555", width: 1, dash: "dash"}, hoverinfo: "skip",
+  };
 }
 
 function heat(chart, series) {
@@ -115,21 +149,26 @@ function drawing(chart, rows, value) {
     series = [...series].sort((a, b) => b[1].length - a[1].length).slice(0, MOST_SERIES);
   }
   const traces = chart.kind === "heat" ? (all ? [heat(chart, series)] : [])
-    : series.map(([label, places], number) => trace(chart, label, places, number));
+    : series.flatMap(([label, places], number) =>
+      [trace(chart, label, places, number), ...(chart.kind === "line" && chart.limit ? limitTrace(places, number) : [])]);
+  if (chart.kind === "pareto" && all && series.every(([, places]) => places.every(([x]) => typeof x === "number"))) {
+    traces.push(frontier(series));
+  }
   const layout = {
     margin: {l: 60, r: 10, t: 10, b: 50}, paper_bgcolor: "#fff", plot_bgcolor: "#fff",
     font: {family: "system-ui, sans-serif", size: 12, color: "#1b1b1b"},
     xaxis: axis(chart.x_title || chart.x, chart.log_x), yaxis: axis(chart.y_title || chart.y, chart.log_y),
-    showlegend: traces.length > 1, hovermode: "closest", legend: {orientation: "h", y: -0.25}, barmode: "group",
+    showlegend: traces.length > 1, hovermode: "closest", legend: {orientation: "h", y: -0.25}, barmode: chart.kind === "stack" ? "stack" : "group",
     boxmode: "group",
   };
   if (chart.kind === "heat") { layout.xaxis.type = layout.yaxis.type = "category"; layout.yaxis.title.text = ""; }
-  if (chart.kind === "bar" || chart.kind === "box") layout.xaxis.type = "category";
+  if (BARS.includes(chart.kind)) layout.xaxis.type = "category";
   const numbers = series.every(([, places]) => places.every(([x]) => typeof x === "number"));
   if (numbers && all && chart.log_x && chart.kind === "line" && /(^|_)bytes$/.test(chart.x)) sizeTicks(layout.xaxis, series);
   else if (numbers && all && chart.log_x && chart.kind === "line") valueTicks(layout.xaxis, series);
   const left = all > MOST_SERIES ? `; ${all - MOST_SERIES} more are left out: filter to see them` : "";
   const words = all === 0 ? "No record is left by the filters."
-    : `${chart.y_title || chart.y} against ${chart.x_title || chart.x}, ${all} series${left}.`;
+    : `${chart.y_title || chart.y} against ${chart.x_title || chart.x}, ${all} series${left}.`
+      + (chart.limit ? ` Thin lines: ${chart.limit_name}.` : "");
   return {traces, layout, words};
 }
