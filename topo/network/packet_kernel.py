@@ -6,7 +6,7 @@ simultaneous events.  Events stand in a calendar: a wheel of short ticks, each s
 heap behind it.  Every link and every queue has an event of its own; others come from a pool.
 
 The arrays come in as bare pointers: numba counts references to arrays that Python owns whenever they are handed
-on, which would take most of the time.  numba's cache looks at this file alone, so touch it when a step changes.
+on, which would take most of the time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from topo.network.compiling import digest, jit
 from topo.network.packet_lists import (
     append,
     enqueue,
@@ -56,6 +57,7 @@ from topo.network.packet_records import (
     REPEAT,
     ROW,
     SHIFT,
+    SOURCES,
     STREAM,
     STUCK,
     UNFINISHED,
@@ -66,7 +68,8 @@ from topo.network.packet_records import (
 from topo.network.packet_rows import complete, join, leave, progress, ready, start
 
 
-def run(packet: float, at_address: Any, length_of: Any) -> int:
+@jit
+def run(packet: float, at_address: Any, length_of: Any, sources: int) -> int:
     """Run until every row has arrived, on the arrays at ``at_address`` of the lengths ``length_of``."""
     rows = nb.carray(at_address[0], (length_of[0],), ROW)
     links = nb.carray(at_address[1], (length_of[1],), LINK)
@@ -94,6 +97,7 @@ def run(packet: float, at_address: Any, length_of: Any) -> int:
     current = nb.carray(at_address[23], (length_of[23],), np.int64)
     heap = nb.carray(at_address[24], (length_of[24],), np.int64)
     numbers = nb.carray(at_address[25], (length_of[25],), np.int64)
+    numbers[SOURCES] = sources
     first_queue = len(links)
     first_other = first_queue + len(queues)
     shift, mask = numbers[SHIFT], len(wheel) - 1
@@ -379,7 +383,16 @@ ARRAYS = (
 """The arrays of the kernel, in the order of their addresses; those without a record hold whole numbers."""
 
 
+FILES = ("compiling.py", "packet_kernel.py", "packet_lists.py", "packet_records.py", "packet_rows.py")
+
+
 @cache
 def compiled() -> Any:
-    """The kernel as a C function; compiled on first use and kept on disk."""
-    return nb.cfunc(SIGNATURE, error_model="numpy", cache=True)(run).ctypes
+    """The kernel as a C function; compiled on first use and kept on disk for these sources."""
+    sources = digest(*FILES)
+
+    @nb.cfunc(SIGNATURE, error_model="numpy", cache=True)
+    def enter(packet: float, at_address: Any, length_of: Any) -> int:
+        return run(packet, at_address, length_of, sources)
+
+    return enter.ctypes

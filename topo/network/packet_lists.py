@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba as nb
-
+from topo.network.compiling import jit
 from topo.network.packet_records import (
     DIRTY,
     EVENT_LIST,
@@ -17,13 +15,6 @@ from topo.network.packet_records import (
     PACKETS_USED,
     WAKE,
 )
-
-Compiled = TypeVar("Compiled", bound=Callable[..., Any])
-
-
-def jit(function: Compiled) -> Compiled:
-    """Compile with numba, as part of the kernel that calls it."""
-    return cast(Compiled, nb.njit(error_model="numpy")(function))
 
 
 @jit

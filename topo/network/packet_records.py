@@ -29,8 +29,9 @@ FINISHED, STUCK, POOL_FULL = 0, 1, 2
     UNFINISHED,
     SHIFT,
     FULL,
-) = range(12)
-NUMBERS = 12
+    SOURCES,
+) = range(13)
+NUMBERS = 13
 
 
 def record(wide: str = "", real: str = "", narrow: str = "") -> np.dtype:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from topo.network.packet_lists import append, enqueue, jit, new_packet, post, release, soil, wake
+from topo.network.compiling import jit
+from topo.network.packet_lists import append, enqueue, new_packet, post, release, soil, wake
 from topo.network.packet_records import ARRIVE, DEPART, GOLDEN, NOW, UNFINISHED
 
 
