@@ -88,7 +88,7 @@ def block_of(schedule: Schedule, fabric: Fabric) -> int | None:
         return None
     rows = sum(len(batch) * batch.copies for batch in schedule.batches)
     for block in (least, 2 * least):
-        if fabric.ranks % block or rows > MOST_ROWS * (fabric.ranks // block):
+        if block >= fabric.ranks or fabric.ranks % block or rows > MOST_ROWS * (fabric.ranks // block):
             continue
         if all(_may_turn(batch, fabric.ranks, block) for batch in schedule.batches):
             return block if block_orbits(fabric, block) is not None else None
