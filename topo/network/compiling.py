@@ -16,6 +16,7 @@ from pathlib import Path
 import numba as nb
 
 jit = nb.njit(error_model="numpy")
+inlined = nb.njit(error_model="numpy", inline="always")
 
 
 def digest(*files: str) -> int:

@@ -9,25 +9,28 @@ import numpy as np
 from numba.np.numpy_support import carray
 
 from topo.network.compiling import digest, jit
-from topo.network.event_gates import arrive, drain, start_queued
-from topo.network.event_rates import deactivate, resolve
-from topo.network.event_records import ARRIVAL, DELAY, FLOW, GATE, HOP, LINK, PLACE, ROW, WAIT
+from topo.network.event_gates import count_up, start_queued
+from topo.network.event_rates import KEPT_SLOT, deactivate, resolve
+from topo.network.event_records import ARRIVAL, DELAY, FLOW, GATE, HOP, LINK, PLACE, ROW, SHARE, WAIT
 from topo.network.event_times import (
-    ACTIVE,
     BLOCK,
     DIRTY,
     EVENTS,
+    FREE,
     FRESH,
+    GONE,
     HEAP,
     HIGH,
+    KEPT,
+    NUMBERS,
     OVER,
     QUEUED,
     ROOM,
     SOURCES,
+    SPARE,
     ended,
     next_moment,
     next_queue,
-    release,
     send,
     slack,
 )
@@ -52,37 +55,66 @@ def leave(
     queue: Any, numbers: Any,
 ) -> None:  # fmt: skip
     """What has drained by now leaves its links, and what has arrived has arrived."""
-    queued = 0
-    for k in range(ended(limit, numbers[HIGH], ends, minima, tops, gone)):
-        s = gone[k]
-        i = flows[s].row
-        deactivate(s, rows, flows, links, hops, places, dirty, free, numbers)
-        queued = drain(i, rows, gates, lists, queue, queued)
-        if rows[i].delay >= 0:
-            send(i, rows[i].delay, now, arrivals, delays, numbers)
+    queued, room = 0, numbers[ROOM]
+    leaving = ended(limit, numbers[HIGH], ends, minima, tops, gone)
+    # When all leave together the same rows may well come back together: their places are kept.
+    if leaving > 0 and leaving == numbers[HIGH]:
+        numbers[KEPT] = 1
+    numbers[GONE] += leaving
+    for k in range(leaving):
+        flow = flows[gone[k]]
+        i = flow.row
+        row = rows[i]
+        if numbers[KEPT] == 1:
+            row.slot = KEPT_SLOT - gone[k]
         else:
-            queued = arrive(i, now, rows, gates, lists, queue, queued, numbers)
-        if rows[i].queued == 0 and rows[i].drained < rows[i].repeat:
-            rows[i].queued = 1
+            row.slot = -1
+            deactivate(gone[k], flow, links, hops, places, dirty, free, numbers)
+        was = row.drained
+        row.drained = was + 1
+        queued = count_up(row.departures, row.arrivals, was, rows, gates, lists, queue, queued)
+        send(i, row.delay, now, arrivals, delays, numbers)
+        if row.queued == 0 and row.drained < row.repeat:
+            row.queued = 1
             queue[queued] = i
             queued += 1
+    room -= leaving
+    if numbers[KEPT] == 1:
+        numbers[FREE] = numbers[HIGH]
+    elif numbers[FREE] == numbers[HIGH]:
+        numbers[HIGH], numbers[FREE] = 0, 0
     while numbers[HEAP] > 0 and delays[delays[0].heap].time <= limit:
-        delay = delays[0].heap
-        entry = delays[delay].head
-        while entry >= 0 and arrivals[entry].time <= limit:
-            following = arrivals[entry].next
-            queued = arrive(arrivals[entry].row, now, rows, gates, lists, queue, queued, numbers)
-            release(entry, arrivals, numbers)
+        delay = delays[delays[0].heap]
+        entry = delay.head
+        while entry >= 0:
+            arrival = arrivals[entry]
+            if arrival.time > limit:
+                break
+            row = rows[arrival.row]
+            was = row.arrived
+            row.arrived = was + 1
+            if was + 1 == row.repeat:
+                row.finish = now
+                numbers[NUMBERS + row.job] -= 1
+                if numbers[NUMBERS + row.job] == 0:
+                    numbers[OVER] += 1
+            queued = count_up(row.arrivals, row.end, was, rows, gates, lists, queue, queued)
+            following = arrival.next
+            arrival.row = -1
+            arrival.next = numbers[SPARE]
+            numbers[SPARE] = entry
+            room += 1
             entry = following
-        delays[delay].head = entry
+        delay.head = entry
         next_queue(delays, arrivals, numbers)
     numbers[QUEUED] = queued
+    numbers[ROOM] = room
 
 
 SIGNATURE = "int64(float64, int64, int64, CPointer(voidptr), CPointer(int64))"
 ARRAYS = (
     "clock", "numbers", "ends", "lists", "per_slot", "per_link", "queue", "rows", "flows", "links", "hops",
-    "places", "gates", "waits", "arrivals", "delays",
+    "places", "gates", "waits", "arrivals", "delays", "heap",
 )  # fmt: skip
 """The arrays of the kernel, in the order of their addresses."""
 
@@ -102,7 +134,7 @@ def bound_to(sources: int) -> Any:
         ends = carray(p[2], (n[2],), np.float64)
         lists = carray(p[3], (n[3],), np.int32)
         per_slot = carray(p[4], (3, n[8]), np.int32)
-        per_link = carray(p[5], (3, n[9]), np.int32)
+        per_link = carray(p[5], (2, n[9]), np.int32)
         queue = carray(p[6], (n[6],), np.int32)
         rows = carray(p[7], (n[7],), ROW)
         flows = carray(p[8], (n[8],), FLOW)
@@ -113,11 +145,12 @@ def bound_to(sources: int) -> Any:
         waits = carray(p[13], (n[13],), WAIT)
         arrivals = carray(p[14], (n[14],), ARRIVAL)
         delays = carray(p[15], (n[15],), DELAY)
+        heap = carray(p[16], (n[16],), SHARE)
         numbers[SOURCES] = sources
         slots = len(flows)
         blocks = (slots + BLOCK - 1) // BLOCK
         own, minima, tops = ends[:slots], ends[slots : slots + blocks], ends[slots + blocks :]
-        order, touched, dirty = per_link[0], per_link[1], per_link[2]
+        touched, dirty = per_link[0], per_link[1]
         members, fresh, free = per_slot[0], per_slot[1], per_slot[2]
         watched = rows[watch].drained if watch >= 0 else 0
         word = REACHED
@@ -125,14 +158,14 @@ def bound_to(sources: int) -> Any:
             now = clock[0]
             if numbers[QUEUED] > 0 and not start_queued(
                 now, rows, flows, links, hops, places, gates, waits, lists,
-                arrivals, delays, dirty, fresh, free, queue, numbers,
+                arrivals, delays, fresh, free, queue, numbers,
             ):  # fmt: skip
                 word = NO_ROOM
                 break
-            if numbers[DIRTY] + numbers[FRESH] > 0:
+            if numbers[DIRTY] + numbers[FRESH] + numbers[GONE] + numbers[KEPT] > 0:
                 resolve(
-                    now, flows, links, hops, places, own, minima, tops, order, touched, dirty, members, fresh,
-                    numbers,
+                    now, rows, flows, links, hops, places, own, minima, tops, heap, touched, dirty, members, fresh,
+                    free, numbers,
                 )  # fmt: skip
             if numbers[OVER] > 0:
                 numbers[OVER] = 0
@@ -143,7 +176,7 @@ def bound_to(sources: int) -> Any:
                 break
             if numbers[EVENTS] >= most_events:
                 break
-            if numbers[ROOM] < numbers[ACTIVE]:
+            if numbers[ROOM] < numbers[HIGH] - numbers[FREE]:
                 word = NO_ROOM
                 break
             now = next_moment(tops, delays, numbers)

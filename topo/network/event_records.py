@@ -27,7 +27,7 @@ ROW = np.dtype(
         ("departures", "i4"),  # lists: gates that count its departures, up to ``arrivals``
         ("arrivals", "i4"),  # lists: gates that count its arrivals, up to ``end``
         ("end", "i4"),
-        ("delay", "i4"),  # -1: no latency
+        ("delay", "i4"),
         ("job", "i4"),
         ("slot", "i4"),  # -1: it does not drain now
         ("queued", "i8"),
@@ -57,7 +57,6 @@ LINK = np.dtype(
         ("inside_weight", "f8"),  # weight of the set
         ("left", "f8"),  # the same two while the filling goes on
         ("weight", "f8"),
-        ("share", "f8"),
         ("low", "f8"),  # level at which the filling bound flows here
         ("fastest", "f8"),  # highest rate in the set
         ("stamp", "i8"),
@@ -88,6 +87,7 @@ ARRIVAL = np.dtype([("time", "f8"), ("row", "i4"), ("next", "i4")])
 DELAY = np.dtype(
     [("latency", "f8"), ("time", "f8"), ("head", "i4"), ("tail", "i4"), ("heap", "i4"), ("unused", "i4")]
 )
+SHARE = np.dtype([("share", "f8"), ("link", "i8")])
 MOST = 2**31 - 1
 """Most rows, hops, gates or waits: positions are kept in 32 bits."""
 
@@ -157,10 +157,8 @@ def links_and_hops(program: Program) -> tuple[np.ndarray, np.ndarray]:
 
 def delays_of(program: Program, rows: np.ndarray) -> np.ndarray:
     """Records of the different latencies; each row learns its own."""
-    late = program.latency > 0
-    latency, which = np.unique(program.latency[late], return_inverse=True)
-    rows["delay"] = -1
-    rows["delay"][late] = which
+    latency, which = np.unique(program.latency, return_inverse=True)
+    rows["delay"] = which
     delays = np.zeros(len(latency), dtype=DELAY)
     delays["latency"], delays["head"], delays["tail"] = latency, -1, -1
     return delays

@@ -17,6 +17,7 @@ from topo.network.event_records import (
     ARRIVAL,
     FLOW,
     PLACE,
+    SHARE,
     WAIT,
     delays_of,
     links_and_hops,
@@ -24,9 +25,7 @@ from topo.network.event_records import (
     rows_and_gates,
 )
 from topo.network.event_times import (
-    ACTIVE,
     BLOCK,
-    CHANGED,
     DIRTY,
     EVENTS,
     FRESH,
@@ -85,7 +84,8 @@ class EventSolver:
         self.waits = np.zeros(len(p.wait_gate), dtype=WAIT)
         self.waits["gate"], self.waits["lag"] = p.wait_gate, p.wait_lag
         self.arrivals = np.zeros(0, dtype=ARRIVAL)
-        self.per_link = np.zeros((3, len(self.links)), dtype=np.int32)
+        self.heap = np.zeros(len(self.links), dtype=SHARE)
+        self.per_link = np.zeros((2, len(self.links)), dtype=np.int32)
         self.per_slot = np.zeros((3, p.rows), dtype=np.int32)
         self.queue = np.zeros(2 * p.rows + 64, dtype=np.int32)
         self._make_room(p.rows + 64)
@@ -203,7 +203,7 @@ class EventSolver:
         self.places["slot"][place], self.places["hop"][place] = slot, hop
         self.hops["place"][hop] = place
         self.per_slot[1, :n] = np.arange(n)
-        self.numbers[[ACTIVE, CHANGED, FRESH, HIGH]] = n
+        self.numbers[[FRESH, HIGH]] = n
 
     def hand_back(self) -> tuple[IntArray, FloatArray, list[tuple[float, IntArray]]]:
         """Active rows, their remaining bytes now, and arrivals to come."""
@@ -229,7 +229,7 @@ class EventSolver:
         """Change a link from now on."""
         self.links["capacity"][link] = bytes_per_second
         if not self.links["dirty"][link]:
-            self.per_link[2, self.numbers[DIRTY]] = link
+            self.per_link[1, self.numbers[DIRTY]] = link
             self.numbers[DIRTY] += 1
         self.links["dirty"][link] = 2
         self.advance(-np.inf)

@@ -11,7 +11,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-from topo.network.compiling import jit
+from topo.network.compiling import inlined, jit
 
 BLOCK = 64
 TIE = 1e-12
@@ -19,7 +19,7 @@ TIE = 1e-12
 ROUNDING = 4e-15
 """The same, relative to the clock itself: a few roundings of it."""
 # Places in the array of whole numbers that the kernel keeps between calls; the rows that the jobs lack come after.
-EVENTS, ACTIVE, CHANGED, DIRTY, FRESH, STAMP, LOCAL, FULL, HIGH, FREE, HEAP = range(11)
+EVENTS, GONE, KEPT, DIRTY, FRESH, STAMP, LOCAL, FULL, HIGH, FREE, HEAP = range(11)
 ROOM, SPARE, QUEUED, NEXT, OVER, SOURCES = range(11, 17)
 NUMBERS = 17
 
@@ -93,9 +93,10 @@ def ended(limit: float, high: int, ends: Any, minima: Any, tops: Any, found: Any
 
 
 @jit
-def sift_delay(delays: Any, place: int, n: int) -> None:
-    """Restore the heap of queues below a place."""
-    moved = delays[place].heap
+def sift_delay(delays: Any, n: int) -> None:
+    """Restore the heap of queues below its first."""
+    place = 0
+    moved = delays[0].heap
     time = delays[moved].time
     while True:
         child = 2 * place + 1
@@ -110,55 +111,45 @@ def sift_delay(delays: Any, place: int, n: int) -> None:
     delays[place].heap = moved
 
 
-@jit
+@inlined
 def send(row: int, delay: int, now: float, arrivals: Any, delays: Any, numbers: Any) -> None:
     """Put an arrival on its way; there must be room."""
-    time = now + delays[delay].latency
     entry = numbers[SPARE]
-    numbers[SPARE] = arrivals[entry].next
-    numbers[ROOM] -= 1
-    arrivals[entry].time = time
-    arrivals[entry].row = row
-    arrivals[entry].next = -1
-    if delays[delay].head >= 0:
-        arrivals[delays[delay].tail].next = entry
-        delays[delay].tail = entry
-        return
-    delays[delay].head = entry
-    delays[delay].tail = entry
-    delays[delay].time = time
-    place = numbers[HEAP]
-    numbers[HEAP] += 1
-    while place > 0:
-        parent = (place - 1) // 2
-        if delays[delays[parent].heap].time <= time:
-            break
-        delays[place].heap = delays[parent].heap
-        place = parent
-    delays[place].heap = delay
+    arrival = arrivals[entry]
+    numbers[SPARE] = arrival.next
+    queue = delays[delay]
+    time = now + queue.latency
+    arrival.time = time
+    arrival.row = row
+    arrival.next = -1
+    if queue.head >= 0:
+        arrivals[queue.tail].next = entry
+    else:
+        queue.head = entry
+        queue.time = time
+        place = numbers[HEAP]
+        numbers[HEAP] += 1
+        while place > 0:
+            parent = (place - 1) // 2
+            if delays[delays[parent].heap].time <= time:
+                break
+            delays[place].heap = delays[parent].heap
+            place = parent
+        delays[place].heap = delay
+    queue.tail = entry
 
 
-@jit
-def release(entry: int, arrivals: Any, numbers: Any) -> None:
-    """The record of an arrival is free again."""
-    arrivals[entry].next = numbers[SPARE]
-    arrivals[entry].row = -1
-    numbers[SPARE] = entry
-    numbers[ROOM] += 1
-
-
-@jit
+@inlined
 def next_queue(delays: Any, arrivals: Any, numbers: Any) -> None:
     """Set the heap right after arrivals were taken from the first queue."""
-    first = delays[0].heap
-    if delays[first].head >= 0:
-        delays[first].time = arrivals[delays[first].head].time
+    first = delays[delays[0].heap]
+    if first.head >= 0:
+        first.time = arrivals[first.head].time
     else:
-        delays[first].tail = -1
         numbers[HEAP] -= 1
         delays[0].heap = delays[numbers[HEAP]].heap
     if numbers[HEAP] > 1:
-        sift_delay(delays, 0, numbers[HEAP])
+        sift_delay(delays, numbers[HEAP])
 
 
 @jit
