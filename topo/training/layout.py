@@ -275,13 +275,16 @@ class Compiler:
         self._raw: dict[Recipe, tuple[tuple[Move, ...], dict[int, Sized]]] = {}
         self._folded: dict[tuple[Recipe, ...], _Folded] = {}
 
+    def groups(self, axis: str) -> Groups:
+        """The groups of an axis."""
+        if axis not in self._groups:
+            self._groups[axis] = Groups(self.placement, axis)
+        return self._groups[axis]
+
     def layout(self, operation: Operation) -> Layout:
         """The layout of an operation."""
         if operation not in self._layouts:
-            axis = operation.axis
-            if axis not in self._groups:
-                self._groups[axis] = Groups(self.placement, axis)
-            self._layouts[operation] = Layout(self._groups[axis], operation, self.choose)
+            self._layouts[operation] = Layout(self.groups(operation.axis), operation, self.choose)
         return self._layouts[operation]
 
     def lay_out(self, operations: Sequence[Operation]) -> Compilation:
@@ -349,6 +352,8 @@ class _Folded:
 
 MOST_COMPILERS = 24
 """Placements of a fabric that are remembered."""
+MOST_LONE = 64
+"""The same of the groups of single axes."""
 
 
 def compiler_of(placement: Placement, choose: Choose, library: str) -> Compiler:
@@ -357,6 +362,18 @@ def compiler_of(placement: Placement, choose: Choose, library: str) -> Compiler:
     key = (library, placement.rank.shape, placement.rank.tobytes(), placement.ep, placement.shard)
     found = known.pop(key, None) or Compiler(placement, choose)
     while len(known) >= MOST_COMPILERS:
+        known.pop(next(iter(known)))
+    known[key] = found
+    return found
+
+
+def lone_compiler(compiler: Compiler, axis: str, library: str) -> Compiler:
+    """Of what the groups of one axis do with nothing else running: that of the first placement where they lie so."""
+    groups = compiler.groups(axis)
+    known: dict[tuple[object, ...], Compiler] = groups.fabric.cache.setdefault("lone compilers", {})
+    key = (library, axis, groups.members.shape, groups.members.tobytes(), groups.stage.tobytes())
+    found = known.pop(key, None) or compiler
+    while len(known) >= MOST_LONE:
         known.pop(next(iter(known)))
     known[key] = found
     return found

@@ -155,10 +155,13 @@ class Placement:
 
         Along ``pp`` and ``cp`` the place in a group is a stage or a piece of the sequence.  Elsewhere nothing hangs on
         the order: ranks stand as the fabric numbers them, whichever way the placement turns, and libraries find the
-        shapes that they know.
+        shapes that they know; and so do the groups of a stage.
         """
         ranks = self.groups(axis)
-        return ranks if axis in ("pp", "cp") else np.sort(ranks, axis=1)
+        ranks = ranks if axis in ("pp", "cp") else np.sort(ranks, axis=1)
+        of_stage = ranks.reshape(1 if axis == "pp" else self.stages, -1, ranks.shape[1])
+        order = np.argsort(of_stage[:, :, 0], axis=1)
+        return np.take_along_axis(of_stage, order[:, :, None], axis=1).reshape(ranks.shape)
 
     def stage_of_groups(self, axis: str) -> IntArray:
         """Pipeline stage of every group [groups]; -1 along ``pp``, whose groups cross all stages."""

@@ -25,7 +25,7 @@ from topo.fabric import FloatArray
 from topo.network.solver import FluidSolver, Job
 from topo.system import System
 from topo.training.binding import bind
-from topo.training.layout import ALL, Compilation, Island, Key, compiler_of
+from topo.training.layout import ALL, Compilation, Compiler, Island, Key, compiler_of, lone_compiler
 from topo.training.operation import Operation
 from topo.training.placement import Placement
 
@@ -111,6 +111,7 @@ class Traffic:
         self.operations: list[Operation] = []
         self._compiled: Compilation | None = None
         self._alone: dict[Operation, Compilation] = {}
+        self._lone_compilers: dict[str, Compiler] = {}
         self._companies: list[_Company] = []
         self._meet: dict[tuple[Key, Key], bool] = {}
         self._ends: dict[tuple[int, History], FloatArray] = {}
@@ -152,8 +153,14 @@ class Traffic:
         if self.contention == "full" and operation in self.operations:
             return self._whole()
         if operation not in self._alone:
-            self._alone[operation] = self.compiler.lay_out([operation])
+            self._alone[operation] = self._lone(operation.axis).lay_out([operation])
         return self._alone[operation]
+
+    def _lone(self, axis: str) -> Compiler:
+        """What compiles operations of an axis that are run alone."""
+        if axis not in self._lone_compilers:
+            self._lone_compilers[axis] = lone_compiler(self.compiler, axis, self.library)
+        return self._lone_compilers[axis]
 
     def _keys(self, found: Compilation, operation: Operation, stage: int | None) -> list[Key]:
         stages = found.layouts[operation].stages()
@@ -168,15 +175,17 @@ class Traffic:
     def seconds(self, operation: Operation, stage: int | None = None) -> float:
         """Seconds of an operation with nothing else running: all its groups at once, or those of one stage."""
         key = (operation, -2 if stage is None else stage)
-        if key not in self.compiler.seconds:
+        whole = self.contention == "full" and operation in self.operations
+        known = self.compiler.seconds if whole else self._lone(operation.axis).seconds
+        if key not in known:
             found = self._of(operation)
             keys = self._keys(found, operation, stage)
             overhead = found.layouts[operation].overhead(ALL if stage is None else stage)
             island = found.islands[found.island[operation]]
             solver = FluidSolver(island.capacity)
             jobs = [solver.add(found.programs[each]) for each in keys]
-            self.compiler.seconds[key] = overhead + float(_ends(solver, jobs).max())
-        return self.compiler.seconds[key]
+            known[key] = overhead + float(_ends(solver, jobs).max())
+        return known[key]
 
     def alone(self, operation: Operation, stage: int | None = None) -> bool:
         """Whether no operation of another axis or stage shares a link with this one.
