@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from topo.errors import ReportError
-from topo.report.chart import Chart, default_charts, gathered
+from topo.report.chart import Chart, default_charts, frontier, gathered
 from topo.report.chart_figure import write_chart_figures
 
 pytest.importorskip("plotly", reason="the extra 'report' is not installed")
@@ -22,6 +22,7 @@ from topo.report.page import Page, render
 from topo.report.page.columns import packed, script_safe
 from topo.sweep.tables import columns
 
+DOTS = ((1, 4), (2, 5), (3, 4), (3, 1), (2, 2))
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NASTY = """</script><script>window.hit=1</script><img src=x onerror="window.hit=2">&'"\u2028ring"""
 
@@ -129,6 +130,17 @@ def test_charts_gather_the_records_that_share_a_place() -> None:
     (spreads,) = found.values()
     assert [(s.x, s.low, s.middle, s.high) for s in spreads] == [(1, 2, 6, 10), (2, 2, 2, 2)]
     assert Chart.from_data(chart.to_data()) == chart
+    stack = Chart("t", "x", "sum", kind="stack", parts=(("a", "work"), ("b", "waiting")))
+    assert Chart.from_data(stack.to_data()) == stack
+    parts = gathered(stack, [{"x": 1, "a": 2.0, "b": 3.0, "sum": 5.0}, {"x": 2, "a": 1.0, "b": None}])
+    assert {label: [(s.x, s.middle) for s in spreads] for label, spreads in parts.items()} == {
+        "work": [(1, 2.0), (2, 1.0)],
+        "waiting": [(1, 3.0)],
+    }
+    limited = Chart("t", "x", "y", limit="*r", y_factor=10)
+    assert gathered(limited, [{"x": 1, "y": 2, "r": 3}])[""][0].limit == 60
+    points = gathered(Chart("t", "x", "y", ("x",), "pareto"), [{"x": x, "y": y} for x, y in DOTS])
+    assert frontier(points) == [(2.0, 5.0), (3.0, 4.0)]
     with pytest.raises(ReportError, match="'line'"):
         Chart("t", "x", "y", kind="lin")
 
@@ -145,11 +157,11 @@ def test_default_charts() -> None:
     assert [(chart.x, chart.y, chart.kind) for chart in other] == [("input_a", "cost", "bar")]
 
 
-@pytest.mark.parametrize("kind", ["line", "scatter", "bar", "box", "heat"])
+@pytest.mark.parametrize("kind", ["line", "scatter", "pareto", "bar", "stack", "box", "heat"])
 def test_figures_are_drawn_without_a_browser(tmp_path: Path, kind: str) -> None:
-    found = records(126)
+    found, parts = records(126), (("time_s", "simulated"), ("wall_s", "simulating"))
     charts = [
-        Chart("Time, by <size>", "bytes", "time_s", ("system",), kind, log_x=True, log_y=True),
+        Chart("Time, by <size>", "bytes", "time_s", ("system",), kind, log_x=True, log_y=True, parts=parts),
         Chart("None", "bytes", "nothing"),
     ]
     written = write_chart_figures(charts, found, tmp_path)
@@ -230,7 +242,10 @@ def test_in_a_browser_filters_work_by_keyboard(opened: Any) -> None:
     assert page.locator("#count").inner_text() == "168 of 252 records are left."
     assert page.locator("[data-filter=input_on] summary").inner_text() == "on: 2 of 3"
     page.locator("figure.chart .scatterlayer .trace").first.wait_for()
-    assert page.locator("figure.chart").first.locator(".scatterlayer .trace").count() == 2
+    first = page.locator("figure.chart").first
+    assert first.locator(".legend .traces").count() == 2
+    assert first.locator(".scatterlayer .trace").count() == 2 * 2, "each series with its limit beside it"
+    assert "Thin lines: no algorithm can pass" in first.locator("figcaption").inner_text()
     page.locator("#search").fill("link 5 and")
     left = int(page.locator("#count").inner_text().split()[0])
     assert 0 < left < 168
