@@ -211,8 +211,8 @@ def _system(row: Mapping[str, str]) -> str:
         shape = {8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16"}.get(devices, "16x16")
         return f"tpu-v6e:{shape}" + (f"*{devices // SLICE}" if devices > SLICE else "")
     if target == "tpu-v7":
-        shape = {64: "4x4x4", 128: "4x4x8", 256: "4x8x8"}.get(devices)
-        return f"tpu-v7:{shape}" if shape else target
+        cube = {64: "4x4x4", 128: "4x4x8", 256: "4x8x8"}.get(devices)
+        return f"tpu-v7:{cube}" if cube else target
     if target == "tpu-v4":
         chips = 64 if "22B" in row["model"] else 192
         shape = "4x4x4" if chips == 64 else "4x4x12"

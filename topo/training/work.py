@@ -229,13 +229,14 @@ class LayerBuilder:
             sizes = [self.tokens * w * 2.0 for w in (reversed(width) if backward else width)]
             first, second = (Talk(Operation("cp", "all-to-all", size)) for size in sizes)
             return (positions, first, self._core(window, backward), second)
-        width, values = (m.kv_width if plan.ring == "fused" else m.query_width + m.value_width) / plan.tp, 2.0
+        columns = m.kv_width if plan.ring == "fused" else m.query_width + m.value_width
+        moved = 2.0
         if backward:  # with the gradients of keys and values
-            values += 2.0 if plan.ring == "fused" else 4.0
+            moved += 2.0 if plan.ring == "fused" else 4.0
         part = self._core(window, backward, 1.0 / plan.cp)
         if plan.ring == "plain":
             part = Work(part.what, part.seconds + self._merge(backward), part.flops)
-        shift = Operation("cp", "send-recv", self.tokens * width * values)
+        shift = Operation("cp", "send-recv", self.tokens * columns / plan.tp * moved)
         if plan.overlap_cp:
             return (positions, *(Talk(shift, part) for _ in range(plan.cp - 1)), part)
         return (positions, *(item for _ in range(plan.cp - 1) for item in (Talk(shift), part)), part)

@@ -24,7 +24,9 @@ def training_section(times: Sequence[StepTime] | None = None) -> list[str]:
     if not times:
         return ["Not recorded yet: `topo validate --training --record`."]
     whole = statistics(time.error for time in times)
-    rows = [("published by", "system", "precision", "steps", "median", "90 %", "worst", "bias")]
+    rows: list[tuple[str, ...]] = [
+        ("published by", "system", "precision", "steps", "median", "90 %", "worst", "bias")
+    ]
     rows += [(*family, *_numbers(s)) for family, s in _families(times, "precision").items()]
     rows.append(("all", "", "", *_numbers(whole)))
     met = [

@@ -26,7 +26,7 @@ def test_times_are_kept_by_step(tmp_path: Path) -> None:
     write_times([replace(STEP, seconds=11.0)], path, keep=True)
     first, second = read_times(path)
     assert first == StepTime("a_1", "NVIDIA/x", "dgx-h100", "bf16", "llama3-8b", 10.0, 11.0)
-    assert (first.error, second.error) == (pytest.approx(0.1), pytest.approx(0.3))
+    assert [first.error, second.error] == pytest.approx([0.1, 0.3])
     write_times([OTHER], path)
     assert [time.id for time in read_times(path)] == ["b_1"]
 
