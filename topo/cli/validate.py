@@ -73,7 +73,8 @@ Examples:
     is_flag=False,
     flag_value="system",
     type=click.Choice(["system", "machine"]),
-    help="Error of every system (or single machine) with constants fitted to the others.  Takes minutes.",
+    help="Error of every system (or single machine) with constants fitted to the others.  Takes minutes; with "
+    "--system only those are left out in turn.",
 )
 @click.option("--training", is_flag=True, help="Training steps instead of collectives.")
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes.")
@@ -122,7 +123,8 @@ def command(
     rows = _filtered(reading, systems, operations)
 
     if leave_out is not None:
-        _print_left_out(rows, leave_out, jobs, as_json=as_json, record=record)
+        names = _names(rows, leave_out) if systems or operations else None
+        _print_left_out(reading.rows, leave_out, jobs, names, as_json=as_json, record=record)
         return complain(reading.problems)
 
     from tqdm import tqdm
@@ -170,22 +172,30 @@ def complain(problems: Sequence[Problem]) -> int:
     return 2 if problems else 0
 
 
-def _print_left_out(rows: Sequence[Row], by: str, jobs: int, *, as_json: bool, record: bool) -> None:
+def _names(rows: Sequence[Row], by: str) -> set[str]:
+    from topo.validation.leave_out import name_of
+
+    return {name_of(row, by) for row in rows}
+
+
+def _print_left_out(
+    rows: Sequence[Row], by: str, jobs: int, only: set[str] | None, *, as_json: bool, record: bool
+) -> None:
     from tqdm import tqdm
 
-    from topo.validation.leave_out import leave_one_out, leave_out_data, leave_out_table
+    from topo.validation.leave_out import leave_one_out, leave_out_data, name_of
+    from topo.validation.left_record import record_of, table_of, write_left_one_out
     from topo.validation.text import set_table
 
-    with tqdm(total=len(rows), unit="row", disable=None, leave=False) as bar:
-        found = leave_one_out(rows, by=by, workers=jobs, progress=bar.update)
+    mine = [row for row in rows if only is None or name_of(row, by) in only]
+    with tqdm(total=len(mine), unit="row", disable=None, leave=False) as bar:
+        found = leave_one_out(rows, by=by, only=only, workers=jobs, progress=bar.update)
     if record:
-        from topo.validation.page import write_left_one_out
-
-        write_left_one_out(leave_out_table(found, by), by)
+        write_left_one_out(found, by, keep=only is not None)
     if as_json:
         echo_json({"leave_one_out": leave_out_data(found)})
         return
-    click.echo(set_table(leave_out_table(found, by), 1))
+    click.echo(set_table(table_of({left.name: record_of(left) for left in found}, by), 1))
     click.echo(
         "\nMedian errors.  Left out: constants fitted to the other rows only; borrowed are those on which no other "
         "row bears,\ntaken from like technologies."

@@ -7,7 +7,7 @@ that were fitted, as one would guess it for a machine never measured.  Rates of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from topo.validation.cores import load_target
 from topo.validation.evaluate import Evaluator
 from topo.validation.fit import fit
 from topo.validation.row import Row
-from topo.validation.statistics import LARGE, SMALL, Statistics, statistics
+from topo.validation.statistics import statistics
 
 BY = ("system", "machine")
 
@@ -51,12 +51,6 @@ class Left:
     refitted: tuple[str, ...]
     borrowed: tuple[str, ...]
 
-    def part(self, *, large: bool, without: bool) -> Statistics | None:
-        """Statistics of the rows from 1 MiB, or below; None where there is none."""
-        errors = self.without if without else self.fitted
-        some = [e for row, e in zip(self.rows, errors, strict=True) if (row.bytes >= 2**20) == large]
-        return statistics(some) if some else None
-
 
 def name_of(row: Row, by: str) -> str:
     """The name under which a row is left out."""
@@ -69,6 +63,7 @@ def leave_one_out(
     rows: Sequence[Row],
     *,
     by: str = "system",
+    only: Collection[str] | None = None,
     workers: int = 1,
     progress: Callable[[int], object] = lambda done: None,
 ) -> list[Left]:
@@ -79,12 +74,15 @@ def leave_one_out(
     rows : sequence of Row
     by : str
         ``system``: all machines of a catalogue name at once; ``machine``: one at a time.
+    only : collection of str, optional
+        Leave out these names only, still fitting to all other rows.
     workers : int
         Processes.
     progress : callable
         Called with the number of rows that have just been dealt with.
     """
-    names = sorted({name_of(row, by) for row in rows})
+    every = {name_of(row, by) for row in rows}
+    names = sorted(every if only is None else every & set(only))
     tasks = [(name, by, tuple(rows)) for name in names]
     found = []
     for left in mapped(_left, tasks, workers):
@@ -198,37 +196,3 @@ def leave_out_data(found: Sequence[Left]) -> list[dict[str, Any]]:
         }
         for left in found
     ]
-
-
-def leave_out_table(found: Sequence[Left], by: str) -> list[tuple[str, ...]]:
-    """Header and lines: median errors below and from 1 MiB, fitted and left out; then over all rows."""
-    head = (by, "rows", f"{SMALL}: fitted", "left out", f"{LARGE}: fitted", "left out", "borrowed")
-    lines: list[tuple[str, ...]] = [head]
-    every = Left(
-        "all",
-        tuple(row for left in found for row in left.rows),
-        tuple(e for left in found for e in left.fitted),
-        tuple(e for left in found for e in left.without),
-        (),
-        (),
-    )
-    for left in (*found, every):
-        cells = [
-            "-" if part is None else f"{part.median:.1%}".replace("%", " %")
-            for part in (
-                left.part(large=False, without=False),
-                left.part(large=False, without=True),
-                left.part(large=True, without=False),
-                left.part(large=True, without=True),
-            )
-        ]
-        constants = len(left.borrowed) + len(left.refitted)
-        lines.append(
-            (
-                left.name,
-                str(len(left.rows)),
-                *cells,
-                f"{len(left.borrowed)} of {constants}" if constants else "",
-            )
-        )
-    return lines

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from topo.collective import OPERATIONS
 from topo.units import format_bytes
 from topo.validation.compare import Compared, Outcome
+from topo.validation.left_record import read_left_one_out, table_of
 from topo.validation.row import BANDS, Row
 from topo.validation.statistics import LARGE, SMALL, Statistics, families, over_all
 from topo.validation.text import (
@@ -23,8 +22,6 @@ from topo.validation.text import (
 )
 from topo.validation.training_page import training_section
 
-LEFT_OUT_FILE = Path(__file__).with_name("left_one_out.json")
-"""Errors with one system left out, as last computed: that takes minutes, the page seconds."""
 CAUSES = Path(__file__).with_name("causes.yaml")
 GOALS = {LARGE: (0.05, 0.15), SMALL: (0.12, 0.30)}
 """Median and 90th percentile that this model aims at."""
@@ -147,34 +144,27 @@ def _goals(overall: dict[str, Statistics]) -> str:
 
 
 def _left_one_out() -> list[str]:
-    data = _read(LEFT_OUT_FILE)
+    data = read_left_one_out()
     if not data:
         return ["Not computed yet: `topo validate --leave-one-out --record`."]
     lines = [
         "In turn the rows of one system are set aside, the fitted constants that act on it are fitted anew to all "
         "other rows, and its rows are simulated with those. Constants on which no other row bears are borrowed: the "
-        "median of the same constant over like technologies. Medians of the absolute error, as "
+        "median of the same constant over like technologies, rates of thread blocks by block. Medians of the absolute "
+        "error, as "
         "`topo validate --leave-one-out --record` last found them:",
         "",
     ]
-    for by, table in data.items():
+    for by, records in data.items():
         if by == "machine":
             lines += ["", "The same with single machines set aside, as their sources describe them:", ""]
-        lines.append(markdown_table([tuple(line) for line in table], 1))
+        lines.append(markdown_table(table_of(records, by), 1))
     lines += [
         "",
         "Where fitted and left out differ much and few constants are borrowed, the model remembers rather than "
         "explains. Where most are borrowed, the line says how well a technology never measured would be guessed.",
     ]
     return lines
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What was recorded; empty where nothing was."""
-    if not path.exists():
-        return {}
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 def _weak(compared: Sequence[Compared]) -> list[str]:
@@ -316,15 +306,4 @@ def write_page(outcome: Outcome, rows: Sequence[Row], folder: Path) -> list[Path
     return [path, *write_figures(outcome.compared, figures, formats=("svg",)), *draw_steps(figures)]
 
 
-def write_left_one_out(table: Sequence[Sequence[str]], by: str, path: Path | None = None) -> None:
-    """Keep a table of errors with one system (or machine) left out for the page."""
-    path = path or LEFT_OUT_FILE
-    data = _read(path) | {by: [list(line) for line in table]}
-    parts = []
-    for key in sorted(data, key=lambda key: key != "system"):
-        lines = ",\n  ".join(json.dumps(line, ensure_ascii=False) for line in data[key])
-        parts.append(f' "{key}": [\n  {lines}\n ]')
-    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-
-
-__all__ = ["page", "write_left_one_out", "write_page"]
+__all__ = ["page", "write_page"]

@@ -16,7 +16,8 @@ from topo.validation.calibrate import calibrate, guess_target, rows_of, to_yaml
 from topo.validation.constants import Free, free_constants
 from topo.validation.evaluate import Evaluator
 from topo.validation.fit import fit
-from topo.validation.leave_out import leave_one_out, leave_out_data, leave_out_table, name_of
+from topo.validation.leave_out import leave_one_out, leave_out_data, name_of
+from topo.validation.left_record import read_left_one_out, record_of, table_of, write_left_one_out
 
 DATA = Path(__file__).parents[2] / "data" / "nccl_tests"
 
@@ -102,7 +103,7 @@ def test_a_calibration_that_cannot_be() -> None:
         calibrate(rows_of(runs, "dgx-h100"), "tpu-v5e:2x2")
 
 
-def test_leaving_one_system_out() -> None:
+def test_leaving_one_system_out(tmp_path: Path) -> None:
     rows = [row for row in load_rows() if row.target in ("hgx-h200", "dgx-h100", "mi300x")]
     rows = [row for row in rows if row.bytes in (2**18, 2**26, 2**30)]
     found = {left.name: left for left in leave_one_out(rows)}
@@ -113,8 +114,15 @@ def test_leaving_one_system_out() -> None:
     assert found["mi300x"].refitted == ()
     for left in found.values():
         assert list(left.fitted) == pytest.approx(errors(left.rows))
-    lines = leave_out_table(list(found.values()), "system")
+    lines = table_of({name: record_of(left) for name, left in found.items()}, "system")
     assert lines[-1][:2] == ("all", str(len(rows))) and len(leave_out_data(list(found.values()))) == 3
+    path = tmp_path / "left.json"
+    for name, left in found.items():
+        write_left_one_out([left], "system", keep=True, path=path)
+        assert name in read_left_one_out(path)["system"]
+    assert table_of(read_left_one_out(path)["system"], "system")[-1] == lines[-1]
+    (again,) = leave_one_out(rows, only=["mi300x"])
+    assert again.without == found["mi300x"].without
 
 
 def test_names_under_which_rows_are_left_out() -> None:

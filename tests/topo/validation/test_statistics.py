@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import topo.validation.page
+import topo.validation.left_record
 from topo.errors import TopoError
 from topo.validation import load_rows
 from topo.validation.compare import Compared, Outcome
 from topo.validation.figures import write_figures
-from topo.validation.page import page, write_left_one_out
+from topo.validation.leave_out import Left
+from topo.validation.left_record import write_left_one_out
+from topo.validation.page import page
 from topo.validation.recorded import grown, write_recorded
 from topo.validation.statistics import by_key, families, groups, over_all, statistics
 from topo.validation.text import report, to_csv, to_data
@@ -95,20 +97,18 @@ def test_what_is_printed_is_what_was_found(compared: list[Compared]) -> None:
 def test_what_was_recorded_stands_on_the_page(
     compared: list[Compared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(topo.validation.page, "LEFT_OUT_FILE", tmp_path / "left.json")
-    monkeypatch.setattr(topo.validation.page, "RECORDED_STEPS", tmp_path / "steps.json")
+    monkeypatch.setattr(topo.validation.left_record, "FILE", tmp_path / "left.json")
     rows = [c.row for c in compared]
     text = page(Outcome(tuple(compared), (), ()), rows)
-    assert "Not computed yet" in text and "Not recorded yet" in text
-    head = ("system", "rows", "fitted", "left out")
-    write_left_one_out([head, ("dgx-h100", "9", "1.0 %", "2.0 %")], "system")
-    write_left_one_out([head, ("box", "3", "3.0 %", "4.0 %")], "machine")
-    write_recorded(
-        {"training step | NVIDIA/x | dgx-h100 | fp8": statistics([0.1, -0.3])}, tmp_path / "steps.json"
+    assert "Not computed yet" in text
+    small = [row for row in rows if row.bytes < 2**20][:2]
+    write_left_one_out(
+        [Left("dgx-h100", tuple(small), (0.01, -0.01), (0.02, 0.02), ("a",), ("b",))], "system"
     )
+    write_left_one_out([Left("box", tuple(small), (0.03, 0.03), (0.04, 0.04), (), ())], "machine")
     text = page(Outcome(tuple(compared), (), ()), rows)
-    assert "| dgx-h100 | 9 | 1.0 % | 2.0 % |" in text and "| box | 3 | 3.0 % | 4.0 % |" in text
-    assert "| NVIDIA/x | dgx-h100 | fp8 | 2 | 20.0 % | 28.0 % | 30.0 % |" in text
+    assert "| dgx-h100 | 2 | 1.0 % | 2.0 % | - | - | 1 of 2 |" in text
+    assert "| box | 2 | 3.0 % | 4.0 % | - | - |  |" in text and "| all | 2 |" in text
 
 
 def test_figures(compared: list[Compared], tmp_path: Path) -> None:
