@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,12 @@ SECTIONS = {
 }
 """Systems of each comparison: equal peak FLOP/s, about 180 PFLOP/s of dense bf16; equal money, about 2.6
 million USD."""
-PLANS = 8
-SLOW = {"tpu-v5p": 4, "trn2-ultra": 2}
-"""Plans that a search simulates at most before those with full contention; fewer on tori, which take longest."""
-CLOSE = 1.1
-"""Below this factor an order may be one of short searches."""
+LIMIT = 60
+"""Simulations of a search at most."""
+FINALISTS = 2
+"""Plans of a search that run with full contention at most."""
+NONE = 5e-4
+"""Gap below which a search has proved its best plan."""
 PRICES = {
     "trn2-ultra": "it is of the chips alone, without servers and network",
     "dojo": "it is an estimate from a plan, as none was ever sold",
@@ -58,7 +60,7 @@ def path_of(model: str, name: str) -> Path:
     return STORE / f"{model}-{''.join(c if c.isalnum() else '_' for c in name)}.json"
 
 
-def stored(model: str, name: str, plans: int, jobs: int | None, simulate: bool) -> dict[str, Any]:
+def stored(model: str, name: str, limit: int, jobs: int | None, simulate: bool) -> dict[str, Any]:
     """One model on one system, from the store or done now."""
     path = path_of(model, name)
     if path.exists():
@@ -71,7 +73,7 @@ def stored(model: str, name: str, plans: int, jobs: int | None, simulate: bool) 
     if not simulate:
         return record | {"refused": "not simulated yet"}
     try:
-        record |= row(load_model(model), system, MODELS[model], plans, jobs)
+        record |= row(load_model(model), system, MODELS[model], limit, jobs)
     except TopoError as error:
         record["refused"] = error.message
     STORE.mkdir(parents=True, exist_ok=True)
@@ -79,14 +81,14 @@ def stored(model: str, name: str, plans: int, jobs: int | None, simulate: bool) 
     return record
 
 
-def row(model: Model, system: System, seq: int, plans: int, jobs: int | None) -> dict[str, Any]:
+def row(model: Model, system: System, seq: int, limit: int, jobs: int | None) -> dict[str, Any]:
     """The best step that the system can do."""
     base = Plan(seq=seq)
     each = base.parameter_bytes + base.gradient_bytes + base.optimizer_bytes
     states = model.parameters * each
     have = system.chip.memory_bytes * system.accelerators if system.chip else 0.0
     if states <= have:
-        return searched(model, system, seq, plans, jobs)
+        return searched(model, system, seq, limit, jobs)
     why = f"no plan can fit: weights, gradients and optimizer states are {states / 1e9:,.0f} GB, its memory "
     why += f"{have / 1e9:,.0f} GB"
     if system.outside_memory is not None:
@@ -94,15 +96,11 @@ def row(model: Model, system: System, seq: int, plans: int, jobs: int | None) ->
     return laid_out(model, system, seq, why)
 
 
-def searched(model: Model, system: System, seq: int, plans: int, jobs: int | None) -> dict[str, Any]:
+def searched(model: Model, system: System, seq: int, limit: int, jobs: int | None) -> dict[str, Any]:
     """The best plan that a search finds."""
-    plans = min(plans, SLOW.get(system.name.split("*")[0].split(":")[0], plans))
-    kinds = ("1f1b", "interleaved")
-    space = Space(TOKENS // seq, 0.15, micro_batches=(1, 2, 4), schedules=kinds, virtual_stages=(2, 4))
+    space = Space(TOKENS // seq, 0.15, micro_batches=(1, 2, 4))
     base = Plan(seq=seq)
-    found = search(
-        model, system, base=base, space=space, jobs=jobs, limit=plans, wave=2, relaid=1, finalists=1
-    )
+    found = search(model, system, base=base, space=space, jobs=jobs, limit=limit, finalists=FINALISTS)
     best = found.best.result.record()
     return {
         "plan": best["plan"],
@@ -115,8 +113,9 @@ def searched(model: Model, system: System, seq: int, plans: int, jobs: int | Non
         "split": {part: best[f"{part}_s"] for part in PARTS},
         "busiest": best["bottleneck"],
         "considered": found.considered,
+        "laid_out": found.laid_out,
         "simulated": found.simulated,
-        "complete": found.complete,
+        "gap": found.gap,
     }
 
 
@@ -142,7 +141,6 @@ def streamed(model: Model, system: System, seq: int) -> dict[str, Any]:
         "split": {"compute": best["compute_s"], "weights": best["step_s"] - best["compute_s"]},
         "busiest": f"the way of {worst} {'into' if worst == 'weights' else 'out of'} each machine, "
         f"{bytes_moved[worst] / best['step_s']:.1%} busy",
-        "complete": True,
     }
 
 
@@ -166,7 +164,6 @@ def laid_out(model: Model, system: System, seq: int, why: str) -> dict[str, Any]
             "step_s": best["step_s"],
             "split": {"compute": best["step_s"] - fill, "bubble": fill},
             "busiest": "not known for this mapping",
-            "complete": True,
         }
     return {"refused": f"{why}; nor does a region for every layer fit: {refused} under full recomputation"}
 
@@ -186,8 +183,8 @@ def table(records: list[dict[str, Any]], money: bool) -> list[str]:
     last = " million USD | USD per 10^12 tokens |" if money else ""
     lines = [
         "| system | chips | peak PFLOP/s | tokens/s | MFU | kernels' share of peak | computation "
-        f"| exposed communication | bubble | rest |{last}",
-        "|---|" + "--:|" * (11 if money else 9),
+        f"| exposed communication | bubble | rest | another plan saves at most |{last}",
+        "|---|" + "--:|" * (12 if money else 10),
     ]
     for r in able:
         share = {part: r["split"].get(part, 0.0) / r["step_s"] for part in WORDS}
@@ -198,12 +195,19 @@ def table(records: list[dict[str, Any]], money: bool) -> list[str]:
             f"| {r['system']} | {r['accelerators']} | {r['peak'] / 1e15:.0f} | {r['tokens_per_s']:,.0f} "
             f"| {r['mfu']:.1%} | {factors(r)['kernels']:.1%} | {share['compute']:.1%} "
             f"| {talk:.1%}{f' (most {worst})' if talk > 0.001 else ''} "
-            f"| {share['bubble']:.1%} | {share['optimizer'] + share['input']:.1%} |{end}"
+            f"| {share['bubble']:.1%} | {share['optimizer'] + share['input']:.1%} | {unproved(r)} |{end}"
         )
     lines += ["", *reasons(able, money), "", "Plans, and what binds:", ""]
     lines += [f"- {r['system']}: {detail(r)}" for r in able]
     lines += [f"- {r['system']} is missing: {absent(r, money)}." for r in records if r not in able]
     return [*lines, ""]
+
+
+def unproved(record: dict[str, Any]) -> str:
+    """What another plan could save at most; nothing where there was no choice."""
+    if "gap" not in record:
+        return "-"
+    return "0" if record["gap"] < NONE else f"{record['gap']:.1%}"
 
 
 def absent(record: dict[str, Any], money: bool) -> str:
@@ -222,9 +226,10 @@ def detail(record: dict[str, Any]) -> str:
     else:
         parts.append(f"{WORDS[largest]} binds")
     parts.append(f"busiest link: {record['busiest']}")
-    if not record["complete"]:
+    if "gap" in record:
         parts.append(
-            f"{record['simulated']} of {record['considered']:,} plans simulated, a better one may exist"
+            f"of {record['considered']:,} plans {record['simulated']} simulations and the floors under the others "
+            + ("prove it the best" if record["gap"] < NONE else f"leave {record['gap']:.1%} open")
         )
     if "note" in record:
         parts.append(record["note"])
@@ -276,19 +281,92 @@ def reasons(able: list[dict[str, Any]], money: bool) -> list[str]:
     family = first["system"].split("*")[0]
     if money and family in PRICES:
         text += f" Mind its price: {PRICES[family]}."
-    if ratio < CLOSE and not (first["complete"] and second["complete"]):
-        text += " That is close, and a search stopped at its limit, so a longer one may turn the order round."
+    if ratio * (1.0 - second.get("gap", 0.0)) < 1.0:
+        text += " A plan of the second that was not simulated could turn that round."
     return [text]
+
+
+def drawn(records: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """The step of every system as a bar, stacked by where its time goes, one panel for each model.
+
+    Parameters
+    ----------
+    records : mapping of str to list of dict
+        By model.
+    path : Path
+    """
+    from topo.report.style import look, save, styled
+
+    with styled() as pyplot:
+        rows = [max(len(some), 1) for some in records.values()]
+        figure, axes = pyplot.subplots(
+            len(records),
+            figsize=(7.5, 1.4 + 0.36 * sum(rows)),
+            layout="constrained",
+            sharex=True,
+            gridspec_kw={"height_ratios": rows},
+            squeeze=False,
+        )
+        for axis, (model, some) in zip(axes[:, 0], records.items(), strict=True):
+            start = [0.0] * len(some)
+            for number, (name, of) in enumerate(PIECES.items()):
+                width = [of(record) * 100 for record in some]
+                kind = look(number)
+                axis.barh(
+                    range(len(some)),
+                    width,
+                    left=start,
+                    height=0.7,
+                    color=kind.color,
+                    hatch=kind.hatch,
+                    edgecolor="white",
+                    linewidth=0.5,
+                    label=name,
+                )
+                start = [a + b for a, b in zip(start, width, strict=True)]
+            axis.set_yticks(range(len(some)), [record["system"] for record in some])
+            axis.invert_yaxis()
+            axis.set_title(model)
+            axis.grid(False, axis="y")
+        axes[-1, 0].set_xlabel("% of the step")
+        axes[-1, 0].set_xlim(0, 100)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        save(figure, path)
+
+
+def _share(*parts: str) -> Callable[[dict[str, Any]], float]:
+    return lambda record: sum(record["split"].get(part, 0.0) for part in parts) / float(record["step_s"])
+
+
+def _again(record: dict[str, Any]) -> float:
+    """Share of the step that computes at the peak what was computed before."""
+    return max(float(record["hardware_flops"] - record["model_flops"]), 0.0) / (
+        record["peak"] * record["step_s"]
+    )
+
+
+PIECES: dict[str, Callable[[dict[str, Any]], float]] = {
+    "the model's FLOPs at the peak (MFU)": lambda record: float(record["mfu"]),
+    "computed again": _again,
+    "kernels below the peak": lambda record: _share("compute")(record) - record["mfu"] - _again(record),
+    "exposed tensor, context and expert parallel": _share("tp", "cp", "ep"),
+    "exposed data and pipeline parallel": _share("dp", "pp"),
+    "waiting for weights": _share("weights"),
+    "bubble, optimizer, input": _share("bubble", "optimizer", "input"),
+}
 
 
 INTRODUCTION = f"""# Training steps compared
 
 Each machine runs each model under the best plan that a search finds for it, with the system's own communication
 library and full contention on its links. About {TOKENS / 2**20:.0f} Mi tokens a step (the batch of a plan may differ by
-15 %; systems are compared by tokens/s), 16-bit precision, no overlap of tensor parallel collectives. Searches are
-short: micro-batches of 1, 2 and 4, schedules 1F1B and interleaved, ZeRO 1 to 3, and a limit on the plans simulated,
-which is lowest on the tori (tpu-v5p, trn2-ultra), whose simulations take longest; a system whose search stopped at it
-says so. Figures of such a system are what it reaches at least.
+15 %; systems are compared by tokens/s), 16-bit precision, no overlap of tensor parallel collectives.
+
+A search lists every plan: degrees of tensor, context (ring and Ulysses), pipeline, data and expert parallelism, four
+pipeline schedules, ZeRO 1 to 3, hybrid sharding, recomputation, micro-batches of 1, 2 and 4, even and uneven stages;
+and lays it out in every way that differs. A floor under the time of each ([plan search](plan-search.md)) proves most
+of them slower than the best, and the others are simulated. *Another plan saves at most* says what that leaves open: 0
+is a proof, among the plans listed, that the one shown is the fastest.
 
 Where weights, gradients and optimizer states exceed the memory of the whole machine, no plan exists. Then machines with
 a memory outside stream their weights from it (wse3 from MemoryX, dojo from the interface processors at the edge of its
@@ -319,20 +397,32 @@ dgx-h100 is the servers with their network cards, without switches. So this part
 }
 
 
-def page(models: list[str], plans: int, jobs: int | None, simulate: bool) -> str:
+PICTURE = "training-comparison.svg"
+CAPTION = """Where the step goes under equal peak FLOP/s, the best system first. The first three pieces are computation:
+what the model asks for at the peak of the chips, what is computed a second time, and what kernels lose to the peak.
+"""
+
+
+def page(models: list[str], limit: int, jobs: int | None, simulate: bool) -> str:
     """The whole page."""
     lines = [INTRODUCTION]
     missing: list[str] = []
     for key, systems in SECTIONS.items():
+        bars: dict[str, list[dict[str, Any]]] = {}
         lines.append(TITLES[key])
+        if key == "flops":
+            lines += [f"![Where the step goes]({PICTURE})", "", CAPTION]
         for model in models:
             records = []
             for name in systems:
-                record = stored(model, name, plans, jobs, simulate)
+                record = stored(model, name, limit, jobs, simulate)
                 records.append(record)
                 if record.get("refused") == "not simulated yet" and (key != "price" or record["price"]):
                     missing.append(f"{model} on {name}")
             lines += [f"### {model}", "", *table(records, key == "price")]
+            bars[model] = sorted((r for r in records if "split" in r), key=lambda r: -float(r["mfu"]))
+        if key == "flops":
+            drawn(bars, HERE / PICTURE)
     if missing:
         lines.insert(1, f"**Not complete:** not simulated yet are {', '.join(missing)}.\n")
     return "\n".join(lines).rstrip() + "\n"
@@ -342,11 +432,11 @@ def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, help="processes")
-    parser.add_argument("--plans", type=int, default=PLANS, help="plans that a search simulates at most")
+    parser.add_argument("--limit", type=int, default=LIMIT, help="simulations of a search at most")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--stored", action="store_true", help="simulate nothing, write what is there")
     asked = parser.parse_args()
-    text = page(asked.models, asked.plans, asked.jobs, not asked.stored)
+    text = page(asked.models, asked.limit, asked.jobs, not asked.stored)
     (HERE / "training-comparison.md").write_text(text, encoding="utf-8")
 
 

@@ -6,7 +6,8 @@ Collectives are transfers between members of a group, so three things hold of an
 - *Ways.*  Transfers take shortest ways, inside a scale-up domain those of its own links.  Links on no shortest way
   between two members carry nothing for the group, so the same bounds hold on the links that are left.  Not where
   switches copy or add, as their trees may take other ways.
-- *Room.*  All groups of an axis talk at once: bytes times hops of all of them fit the bandwidth of all links.
+- *Room.*  All groups of an axis talk at once: bytes times hops of all of them fit the bandwidth of all links, and what
+  all of them lack in a scale-up domain fits the links into it.
 """
 
 from __future__ import annotations
@@ -59,11 +60,16 @@ class Reach:
         fabric = self.fabric
         if fabric.domains == 1:
             return np.inf
-        leaves = fabric.scale_out
+        widest = float(self.out_of_domain.max())
+        return widest if widest > 0 else np.inf
+
+    @cached_property
+    def out_of_domain(self) -> FloatArray:
+        """Bytes/s of each accelerator out of its domain, or into it where that is more [ranks]."""
+        fabric, leaves = self.fabric, self.fabric.scale_out
         out = sums(fabric.source[leaves], fabric.bandwidth[leaves], len(fabric.nodes))[fabric.accelerators]
         into = sums(fabric.target[leaves], fabric.bandwidth[leaves], len(fabric.nodes))[fabric.accelerators]
-        widest = float(max(out.max(), into.max()))
-        return widest if widest > 0 else np.inf
+        return np.asarray(np.maximum(out, into), dtype=np.float64)
 
     @cached_property
     def largest_domain(self) -> int:
@@ -124,7 +130,7 @@ class Reach:
         first = groups[0]  # all have to end, so what holds of one of them is enough
         key = (kind, groups.shape, groups.tobytes())
         if key not in self.known:
-            everywhere = self._bound(kind, self.fabric, first)
+            everywhere = max(self._bound(kind, self.fabric, first), self._into_domains(kind, groups))
             if self.plain and kind != "send-recv":
                 everywhere = max(
                     everywhere, self._bound(kind, self._ways(first), first), self._room(kind, groups)
@@ -174,6 +180,23 @@ class Reach:
             routing="shortest",
             cache={},
         )
+
+    def _into_domains(self, kind: str, groups: IntArray) -> float:
+        """What all groups together must bring into a domain, over the bandwidth into it."""
+        fabric, size = self.fabric, groups.shape[1]
+        width = sums(fabric.domain, self.out_of_domain, fabric.domains)
+        if kind == "send-recv" or fabric.domains == 1 or not (width > 0).all():
+            return 0.0
+        here = np.zeros((len(groups), fabric.domains))
+        np.add.at(here, (np.arange(len(groups))[:, None], fabric.domain[groups]), 1.0)
+        apart = (here > 0) & (here < size)
+        if kind in ("all-gather", "reduce-scatter"):
+            lacking = (size - here) / size
+        elif kind == "all-to-all":
+            lacking = here * (size - here) / size
+        else:
+            lacking = np.ones_like(here)
+        return float(((lacking * apart).sum(axis=0) / width).max())
 
     def _room(self, kind: str, groups: IntArray) -> float:
         """Bytes times hops of all groups over the bandwidth of all links that they may use."""

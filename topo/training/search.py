@@ -31,9 +31,10 @@ from topo.training.step import StepResult, require_chip, step
 
 WAVE = 8
 """Plans simulated between two looks at the best time."""
-FINALISTS = 2
+TOGETHER = 2
 """Plans that run again with full contention, at a time."""
-MOST_FINALISTS = 24
+FINALISTS = 24
+"""The most of them."""
 ROUNDING = 1e-9
 
 
@@ -142,6 +143,7 @@ def search(
     jobs: int | None = None,
     limit: int = 1000,
     wave: int = WAVE,
+    finalists: int = FINALISTS,
     progress: Callable[[Iterable[int], int], Iterable[int]] | None = None,
 ) -> SearchResult:
     """Search the best plan.
@@ -162,6 +164,8 @@ def search(
         Simulations after which the search stops, incomplete.
     wave : int
         Plans simulated between two looks at the best time; 1 simulates the fewest, one after the other.
+    finalists : int
+        Plans that run with full contention at most, besides the limit.
     progress : callable, optional
         Wraps the waves, as tqdm does.
 
@@ -189,9 +193,9 @@ def search(
     hunt = _Hunt(Job(model, system, ccl), scout, ready, limit, wave)
     with workers(jobs, hunt.job) as run:
         try:
-            every = range(limit // wave + 2)
+            every = range(limit // wave + finalists + 2)
             for _ in every if progress is None else progress(every, len(every)):
-                if not hunt.wave(run) and not hunt.contend(run):
+                if not hunt.wave(run) and not hunt.contend(run, finalists):
                     break
         except KeyboardInterrupt:
             hunt.complete = False
@@ -234,13 +238,19 @@ class _Hunt:
         self, job: Job, scout: Scout, ready: Sequence[Candidate], limit: int, wave: int = WAVE
     ) -> None:
         self.job, self.scout, self.limit, self.size = job, scout, limit, wave
-        self.left = [(candidate.order, candidate) for candidate in ready]
-        heapq.heapify(self.left)
+        self.left: list[tuple[tuple[float, str, str], int, Candidate]] = []
+        self._listed = 0
+        for candidate in ready:
+            self._put(candidate)
         self.found: list[Found] = []
         self.finals: list[Found] = []
         self.refused: dict[str, int] = {}
         self.simulated = self.laid_out = 0
         self.complete = True
+
+    def _put(self, candidate: Candidate) -> None:
+        self._listed += 1
+        heapq.heappush(self.left, (candidate.order, self._listed, candidate))
 
     @property
     def best(self) -> float:
@@ -263,18 +273,18 @@ class _Hunt:
         chosen: list[Candidate] = []
         best = self.best
         while self.left and len(chosen) < self.size and self.floor < best:
-            _, candidate = heapq.heappop(self.left)
+            *_, candidate = heapq.heappop(self.left)
             if candidate.placement:
                 chosen.append(candidate)
                 continue
             for placed in self.scout.placed(candidate):
                 self.laid_out += 1
-                heapq.heappush(self.left, (placed.order, placed))
+                self._put(placed)
         if not chosen:
             return False
-        room = self.limit - self.simulated
+        room = max(self.limit - self.simulated + len(self.finals), 0)
         for candidate in chosen[room:]:
-            heapq.heappush(self.left, (candidate.order, candidate))
+            self._put(candidate)
         chosen = chosen[:room]
         if not chosen:
             self.complete = False
@@ -293,11 +303,12 @@ class _Hunt:
             self.found.append(Found(candidate.plan, result))
         return True
 
-    def contend(self, run: Runner) -> bool:
+    def contend(self, run: Runner, most: int = FINALISTS) -> bool:
         """Let the best run with full contention; False when the best of these beats all others even if isolated."""
         best = self.best if self.finals else float("inf")
-        chosen = [found for found in self.rest()[:FINALISTS] if found.order[0] < best]
-        if not chosen or len(self.finals) >= MOST_FINALISTS:
+        number = min(TOGETHER, most - len(self.finals))
+        chosen = [found for found in self.rest()[:number] if found.order[0] < best]
+        if not chosen:
             return False
         results = run([(found.plan, found.result.placement, "full") for found in chosen])
         self.simulated += len(chosen)
