@@ -4,8 +4,9 @@ Question: From 64 chips upwards, how does Trainium2 train beside an NVL72 and a 
 of chips, the same peak, the same power or the same money?
 
 Method: So many Trainium2 UltraServers set the budget; of the others as many whole domains are taken as come nearest to
-it.  Each trains the same model by the best of the plans tried, with a batch that grows with the chips.  Comparisons are
-of tokens a second over what the budget counts.
+it, of TPUs tori of whole cubes up to a pod of 8,192 chips.  Each trains the same model with tensor parallelism of 8 and
+the fewest further splits that fit, with a batch that grows with the chips.  Comparisons are of tokens a second over
+what the budget counts; money is rent.
 
 Falsified if: Measured clusters of the same sizes rank otherwise by more than the validated error of the systems.
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import combinations_with_replacement
+from math import prod
 from typing import Any
 
 import topo
@@ -23,14 +26,20 @@ from topo.training.quick import quick_step
 from topo.training.step import StepResult
 
 REFERENCE = "trn2-ultra"
+BUDGETS = ("chips", "flops", "power", "money")
+WORDS = {"power": "power", "money": "rent"}
+POD = (4, 4, 8)
+"""Cubes of 4x4x4 chips in the largest slice of a TPU pod that is used: 8,192 chips."""
+NEAR = 0.1
+"""Share by which a torus may miss the budget; speeds are divided by what is spent."""
 
 
-def measure(family: str, chips: int, equal: str, model: str) -> Mapping[str, Any]:
-    """A step on as many domains as the budget of so many Trainium2 chips buys; TPU shapes are made of 4x4x4."""
+def measure(family: str, chips: int, equal: str, model: str, pods: int) -> Mapping[str, Any]:
+    """A step on as many domains as the budget of so many Trainium2 chips buys; TPUs as cubes of a pod, then pods."""
     budget = chips * _each(REFERENCE, equal)
     domain = topo.load(family)
     count = max(1, round(budget / (_each(family, equal) * domain.accelerators)))
-    system = topo.load(_of(family, count))
+    system = topo.load(_of(family, count, pods))
     record = _step(system.name, model).record()
     spent = _each(family, equal) * system.accelerators
     speed = record["tokens_per_s"] / spent * budget
@@ -43,42 +52,45 @@ def _step(system: str, model: str) -> StepResult:
     return quick_step(model, topo.load(system), degrees=(8,))
 
 
-def _of(family: str, count: int) -> str:
-    """So many domains; of a torus the flattest shape with so many times its chips; beyond a pod it is refused."""
+def _of(family: str, count: int, most: int) -> str:
+    """So many domains; of a torus the shape nearest to a cube, up to a pod, and then as many pods as come nearest."""
     name, colon, shape = family.partition(":")
     if not colon:
         return f"{family}*{count}" if count > 1 else family
-    dims = [int(part) for part in shape.split("x")]
-    factors = _factors(count)
-    for factor in sorted(factors, reverse=True):
-        dims[dims.index(min(dims))] *= factor
-    return f"{name}:{'x'.join(map(str, sorted(dims)))}"
-
-
-def _factors(number: int) -> list[int]:
-    found, factor = [], 2
-    while number > 1:
-        while number % factor == 0:
-            found.append(factor)
-            number //= factor
-        factor += 1
-    return found
+    side = int(shape.partition("x")[0])
+    pod = prod(POD)
+    if count >= pod:
+        pods = max(1, round(count / pod))
+        if pods > most:
+            raise topo.TopoError(
+                f"the budget buys {pods} pods of {name} and {most} may be joined",
+                f"allow them by --pods {pods}",
+            )
+        whole = "x".join(str(side * length) for length in POD)
+        return f"{name}:{whole}" + (f"*{pods}" if pods > 1 else "")
+    near = [
+        lengths
+        for lengths in combinations_with_replacement(range(1, max(POD) + 1), 3)
+        if abs(prod(lengths) - count) <= NEAR * count
+    ]
+    best = min(near, key=lambda lengths: (max(lengths) / min(lengths), abs(prod(lengths) - count)))
+    return f"{name}:{'x'.join(str(side * length) for length in best)}"
 
 
 def _each(family: str, equal: str) -> float:
-    """What a chip counts in the budget."""
+    """What a chip counts in the budget; money is the middle of the rents found."""
     system = topo.load(family)
     assert system.chip is not None
     value = {
         "chips": 1.0,
         "flops": system.chip.flops("bf16"),
         "power": (system.power_w or 0.0) / system.accelerators,
-        "money": (system.price_usd or 0.0) / system.accelerators,
+        "money": (system.rent_usd_per_hour or 0.0) / system.accelerators,
     }.get(equal)
     if value is None:
-        raise topo.TopoError(f"{equal!r} is no budget", "one of chips, flops, power, money")
+        raise topo.TopoError(f"{equal!r} is no budget", f"one of {', '.join(BUDGETS)}")
     if not value:
-        raise topo.TopoError(f"{family} has no published {equal}", "compare by chips or flops")
+        raise topo.TopoError(f"{family} has no published {WORDS[equal]}", "compare by chips or flops")
     return float(value)
 
 
@@ -118,10 +130,13 @@ def _speed(record: Record) -> float:
 EXPERIMENT = Experiment(
     doc=__doc__,
     parameters=(
-        Parameter("family", (REFERENCE, "gb200-nvl72", "tpu-v5p:4x4x4"), "One domain of each."),
-        Parameter("chips", (64, 1024, 16384, 400000), "Trainium2 chips that set the budget."),
-        Parameter("equal", ("chips", "flops", "power"), "What is equal: chips, flops, power or money."),
+        Parameter(
+            "family", (REFERENCE, "gb200-nvl72", "tpu-v5p:4x4x4", "tpu-v7:4x4x4"), "One domain of each."
+        ),
+        Parameter("chips", (64, 1024, 8192, 65536, 400000), "Trainium2 chips that set the budget."),
+        Parameter("equal", BUDGETS, "What is equal: chips, flops, power or money (rent)."),
         Parameter("model", ("llama3-70b",), "Models."),
+        Parameter("pods", (1,), "Most TPU pods that are joined; more than one takes minutes."),
     ),
     measure=measure,
     finding=finding,
@@ -138,7 +153,7 @@ EXPERIMENT = Experiment(
                 log_y=True,
                 where={"equal": equal},
             )
-            for equal in ("chips", "flops", "power")
+            for equal in BUDGETS
         ),
         Chart("Model FLOP utilisation", "accelerators", "mfu", ("family",), y_title="MFU", log_x=True),
     ),

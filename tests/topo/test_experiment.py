@@ -28,8 +28,13 @@ SMALL: dict[str, dict[str, tuple[Any, ...]]] = {
     "memory_pool": {"on": ("dgx-h100", "groq-264"), "model": ("llama3-70b", "deepseek-v3")},
     "scaleup_vs_scaleout": {"accelerators": (16,), "domain": (4, 16), "model": ("llama3-8b",)},
     "trainium_at_scale": {"chips": (64,), "equal": ("chips",), "family": ("trn2-ultra", "gb200-nvl72")},
-    "wafer_dataflow": {"on": ("wse3:8x8",), "size": ("64B", "4KiB")},
-    "dynamic_graphs": {"on": ("wse3*2", "dgx-h100"), "changes": (0, 10), "sequences": (256,)},
+    "wafer_reduce": {"on": ("wse3:8x8",), "size": ("64B", "4KiB")},
+    "wafer_dataflow": {
+        "on": ("wse3*2",),
+        "mapping": ("streaming",),
+        "changes": (0, 10),
+        "sequences": (336,),
+    },
     "weak_chip_heap": {"domains": (1, 2), "batch": (64,)},
     "two_sites": {
         "site": ("dgx-h100*2",),
