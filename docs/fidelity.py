@@ -12,7 +12,7 @@ from topo.bounds import lower_bound
 from topo.network.packet import run_packets
 from topo.network.program import Program, compile_program
 from topo.network.solver import run_alone
-from topo.report.style import save, styled
+from topo.report.style import look, save, styled
 from topo.simulate import require_bound
 from topo.units import format_bytes, format_time
 
@@ -62,6 +62,9 @@ def cases() -> list[Case]:
         found += [case("bucket all-reduce", torus, "all-reduce", size, "bucket")]
         found += [case("all-to-all", torus, "all-to-all", size, "direct")]
         found += [case("incast", "switch:16", "all-to-all", size, "direct")]
+        found += [case("NVLS all-reduce, dgx-h100", "dgx-h100", "all-reduce", size, "nvls")]
+        found += [case("NVLS all-reduce, gb200-nvl72", "gb200-nvl72", "all-reduce", size, "nvls")]
+        found += [case("NVLS all-gather, gb200-nvl72", "gb200-nvl72", "all-gather", size, "nvls")]
     for buffer in (256, 128, 64, 32, 16, 8, 4):
         found += [case("all-to-all", torus, "all-to-all", 4 * MEBI, "direct", buffer)]
         found += [case("ring all-reduce", torus, "all-reduce", 4 * MEBI, "ring", buffer)]
@@ -71,17 +74,25 @@ def cases() -> list[Case]:
 def draw(found: list[Case]) -> None:
     """Packet time over fluid time, against size and against depth of buffers."""
     with styled() as pyplot:
-        figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.3), squeeze=False)
-        for name in dict.fromkeys(c.name for c in found):
+        figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.6), squeeze=False)
+        by_size, by_depth = axes[0]
+        for number, name in enumerate(dict.fromkeys(c.name for c in found)):
+            style = look(number).line()
             deep = [c for c in found if c.name == name and c.buffer is None]
             shallow = [c for c in found if c.name == name and c.buffer is not None]
-            (line,) = axes[0][0].plot([c.size for c in deep], [c.ratio for c in deep], "o-", label=name)
+            by_size.plot([c.size for c in deep], [c.ratio for c in deep], label=name, **style)
             if shallow:
-                x, y = [c.buffer for c in shallow], [c.ratio for c in shallow]
-                axes[0][1].plot(x, y, "o-", color=line.get_color())
-        axes[0][0].set(xscale="log", xlabel="size (bytes)", ylabel="packet time / fluid time")
-        axes[0][1].set(xscale="log", yscale="log", xlabel="packets of room in a virtual channel")
-        figure.legend(loc="outside lower center", ncols=4)
+                by_depth.plot([c.buffer for c in shallow], [c.ratio for c in shallow], **style)
+        by_size.set(xscale="log", xlabel="size", ylabel="packet time / fluid time")
+        by_depth.set(xscale="log", yscale="log", xlabel="packets of room in a virtual channel")
+        sizes = sorted({c.size for c in found if c.buffer is None})
+        depths = sorted({c.buffer for c in found if c.buffer is not None})
+        by_size.set_xticks(sizes, [format_bytes(size) for size in sizes])
+        by_depth.set_xticks(depths, [str(depth) for depth in depths])
+        by_depth.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+        for axis in axes[0]:
+            axis.minorticks_off()
+        figure.legend(loc="outside lower center", ncols=3)
         save(figure, HERE / "fluid-and-packets.svg")
         pyplot.close(figure)
 
@@ -101,7 +112,8 @@ def page(found: list[Case]) -> str:
         "The fluid engine gives transfers smooth, fair shares of links. The packet engine sends 4 KiB packets hop "
         "by hop, with queues, credits and virtual channels. Both run the same schedules, so a difference between "
         "them is what the fluid model leaves out. The torus is 4x4x4, the incast is fifteen to one on a switch of "
-        "sixteen. Buffers are deep unless said otherwise: 256 packets or more for each virtual channel.",
+        "sixteen, and NVLS is added and copied by the switches of the machine named. Buffers are deep unless said "
+        "otherwise: 256 packets or more for each virtual channel.",
         "",
         "![Packet time over fluid time](fluid-and-packets.svg)",
         "",
@@ -130,6 +142,16 @@ def page(found: list[Case]) -> str:
             f"{format_bytes(best.size)}): fair shares are not the quickest way to finish all. None of the "
             "collectives here comes in below its lower bound."
         )
+    trees = [c for c in deep if "NVLS" in c.name]
+    low, high = (pick(trees, key=lambda c: c.ratio) for pick in (min, max))
+    lines.append(
+        "- Trees through switches: a switch sends a sum on when the packets of the same number have come from all "
+        "its inputs, and copies a packet to all outputs; a copied packet keeps its room until its last copy has left. "
+        f"Packets take {low.ratio:.3f} ({low.name} of {format_bytes(low.size)}) to {high.ratio:.3f} "
+        f"({high.name} of {format_bytes(high.size)}) times the fluid time. They are quicker where shards are summed "
+        "one after another, so that the first come down while the last go up; and slower where a shard is few packets "
+        "for many switches, which then share them unevenly."
+    )
     for name in dict.fromkeys(c.name for c in shallow):
         mine = [c for c in shallow if c.name == name]
         good = [c.buffer for c in mine if c.buffer is not None and c.ratio <= 1 + AGREE]
