@@ -249,7 +249,7 @@ def step(
     return run(
         read,
         found,
-        default_plan(read, found, choices) if plan is None else plan,
+        default_plan(read, found, choices, check_memory) if plan is None else plan,
         ccl=ccl,
         contention=contention,
         placement=placement,

@@ -53,6 +53,7 @@ def step_block(result: StepResult) -> str:
         ),
         ("bottleneck", result.bottleneck),
         ("memory", f"{result.memory_bytes / 1e9:.1f} GB on the fullest accelerator: {memory}"),
+        ("pool", f"{result.memory_domain_bytes / 1e9:,.1f} GB in the fullest scale-up domain"),
     ]
     if result.energy_j is not None and result.energy_per_trillion_tokens_kwh is not None:
         rows.append(

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
+from topo.fabric import IntArray
 from topo.system import Chip
 from topo.training.model import BYTES, RECOMPUTE, Model
 from topo.training.pipeline import in_flight, order
@@ -46,8 +49,29 @@ class Memory:
 
 def memory_of(model: Model, plan: Plan, stages: Sequence[Stage]) -> Memory:
     """Memory of the fullest stage of a plan."""
-    found = [Memory(stage.number, _components(model, plan, stage)) for stage in stages]
-    return max(found, key=lambda memory: memory.total)
+    return max(memory_by_stage(model, plan, stages), key=lambda memory: memory.total)
+
+
+def memory_by_stage(model: Model, plan: Plan, stages: Sequence[Stage]) -> list[Memory]:
+    """Memory of one accelerator of each stage."""
+    return [Memory(stage.number, _components(model, plan, stage)) for stage in stages]
+
+
+def domain_bytes(memories: Sequence[Memory], rank: IntArray, domain: IntArray) -> float:
+    """Bytes that the fullest scale-up domain holds, its memory taken as one pool.
+
+    Parameters
+    ----------
+    memories : sequence of Memory
+        By stage.
+    rank : int array [pp, dp, cp, tp]
+        Ranks of the fabric, as a placement has them.
+    domain : int array [ranks]
+        Of every rank.
+    """
+    held = np.empty(rank.size)
+    held[rank.reshape(len(memories), -1)] = np.asarray([memory.total for memory in memories])[:, None]
+    return float(np.bincount(domain, weights=held).max())
 
 
 def _components(model: Model, plan: Plan, stage: Stage) -> dict[str, float]:
@@ -161,7 +185,12 @@ def nearest_plan(model: Model, plan: Plan, have: float) -> str:
 
     rates = Rates("any", dict.fromkeys(BYTES, 1.0), 1.0)
     least = float("inf")
-    for words, changed in _milder(model, plan):
+    fullest = memory_by_stage(model, plan, build_stages(model, plan, rates)) if plan.pp > 1 else []
+    for words, changed in (
+        *_milder(model, plan),
+        *_other_splits(model, plan, fullest),
+        *_offloaded(model, plan),
+    ):
         try:
             needed = memory_of(model, changed, build_stages(model, changed, rates)).total
         except PlanError:
@@ -170,6 +199,40 @@ def nearest_plan(model: Model, plan: Plan, have: float) -> str:
             return f"{words} would fit ({needed / 1e9:.1f} GB)"
         least = min(least, needed)
     return f"no plan near it fits: the smallest needs {least / 1e9:.1f} GB, {(least - have) / 1e9:.1f} GB too much"
+
+
+def _other_splits(model: Model, plan: Plan, memories: Sequence[Memory]) -> list[tuple[str, Plan]]:
+    """Plans that move layers from the fullest stage to the emptiest, on which there is room in the domain's pool."""
+    if not memories:
+        return []
+    order = sorted(range(plan.pp), key=lambda stage: memories[stage].total)
+    found = []
+    split = list(plan.layers_of_chunks(model))
+    chunk = plan.chunks - plan.pp  # the last chunk of each stage
+    for _ in range(4):
+        if split[chunk + order[-1]] < 2:
+            break
+        split[chunk + order[-1]] -= 1
+        split[chunk + order[0]] += 1
+        words = f"the layer split {'-'.join(map(str, split))}"
+        found.append((words, replace(plan, layer_split=tuple(split))))
+    return found
+
+
+def _offloaded(model: Model, plan: Plan) -> list[tuple[str, Plan]]:
+    """The plan, and milder ones, with the optimizer states out of the way."""
+    if plan.offload_bandwidth:
+        return []
+    found = []
+    for words, changed in (("", plan), *_milder(model, plan)):
+        words = f"{words} and" if words else ""
+        found.append(
+            (
+                f"{words} optimizer states with the host (offload)".strip(),
+                replace(changed, offload_bandwidth=1.0),
+            )
+        )
+    return found
 
 
 def _milder(model: Model, plan: Plan) -> list[tuple[str, Plan]]:

@@ -14,7 +14,7 @@ import numpy as np
 from topo.errors import CatalogueError, InternalError
 from topo.system import Chip, System
 from topo.training.engine import HEADINGS, Engine, Outcome, Span
-from topo.training.memory import Memory, memory_of, require_room
+from topo.training.memory import Memory, domain_bytes, memory_by_stage, require_room
 from topo.training.model import Model
 from topo.training.placement import place
 from topo.training.plan import Plan
@@ -60,6 +60,8 @@ class StepResult:
         Of the fullest accelerator.
     memory : mapping of str to float
         Its components.
+    memory_domain_bytes : float
+        Of the fullest scale-up domain, its memory taken as one pool.
     energy_j : float or None
         Of one step, at the system's full power.
     energy_per_trillion_tokens_kwh : float or None
@@ -108,6 +110,7 @@ class StepResult:
     cost_basis: str
     wall_s: float
     spans: tuple[Span, ...] = field(default=(), repr=False, compare=False)
+    memory_domain_bytes: float = 0.0
 
     def record(self) -> dict[str, Any]:
         """A flat record: one value a key."""
@@ -185,7 +188,8 @@ def step(
     rates.flops(plan.precision)
     placed = place(plan, system.fabric, placement)
     stages = build_stages(model, plan, rates, placed.spans["ep"][0] if plan.ep > 1 else 1)
-    memory = memory_of(model, plan, stages)
+    memories = memory_by_stage(model, plan, stages)
+    memory = max(memories, key=lambda one: one.total)
     if check_memory:
         require_room(model, plan, memory, chip, system.name)
     env = simpy.Environment()
@@ -221,6 +225,7 @@ def step(
         contention=contention,
         bound=(bound, kind),
         bottleneck=traffic.bottleneck(outcome.seconds)[0],
+        pool=domain_bytes(memories, placed.rank, system.fabric.domain),
         wall=time.perf_counter() - began,
     )
 
@@ -290,6 +295,7 @@ def _result(
     contention: str,
     bound: tuple[float, str],
     bottleneck: str,
+    pool: float,
     wall: float,
 ) -> StepResult:
     seconds, accelerators = outcome.seconds, system.accelerators
@@ -336,6 +342,7 @@ def _result(
         cost_basis=basis,
         wall_s=wall,
         spans=tuple(outcome.spans),
+        memory_domain_bytes=pool,
     )
 
 

@@ -331,7 +331,7 @@ def test_random_plans_keep_their_bound_and_add_up(case: tuple[Model, Plan], cont
 @given(plans())
 @settings(max_examples=60, deadline=None)
 def test_random_plans_lie_between_their_two_ends(case: tuple[Model, Plan]) -> None:
-    """At least the computation alone, and all of the talk alone on the busiest stream; at most both one after the other.
+    """At least the computation alone and the talk alone; at most both one after the other.
 
     Alone: the same plan on links that take no time, or on chips that take none.
     """

@@ -13,7 +13,7 @@ import topo
 from topo.errors import TopoError
 from topo.report.step import write_step_figure, write_timeline
 from topo.training.engine import HEADINGS
-from topo.training.memory import memory_of, require_room
+from topo.training.memory import memory_by_stage, memory_of, nearest_plan, require_room
 from topo.training.named_models import load_model
 from topo.training.plan import Plan, PlanError
 from topo.training.rates import Rates, ideal_rates
@@ -157,3 +157,27 @@ def test_files(tmp_path: Path) -> None:
     }
     write_step_figure([result, result], tmp_path / "step.svg")
     assert (tmp_path / "step.svg").read_text().count("<svg") == 1
+
+
+def test_a_domain_is_one_pool_of_memory() -> None:
+    """What its accelerators hold, stage by stage."""
+    system = topo.load("dgx-h100*2")
+    sharded = step(SMALL, system, Plan(dp=16, zero=3, global_batch=16, seq=2048), contention="isolated")
+    assert sharded.memory_domain_bytes == pytest.approx(8 * sharded.memory_bytes)
+    model, plan = load_model(SMALL), Plan(pp=4, tp=4, global_batch=8, seq=2048)
+    piped = step(model, system, plan, contention="isolated")
+    each = [memory.total for memory in memory_by_stage(model, plan, build_stages(model, plan, ANY))]
+    assert piped.memory_domain_bytes == pytest.approx(4 * max(each[0] + each[1], each[2] + each[3]))
+    assert piped.memory_bytes == pytest.approx(max(each))
+
+
+def test_the_nearest_plan_may_split_layers_otherwise_or_offload() -> None:
+    model = load_model("llama3-8b")
+    plan = Plan(pp=4, tp=2, zero=3, recompute="full", global_batch=8, seq=2048)
+    memories = memory_by_stage(model, plan, build_stages(model, plan, ANY))
+    fullest = max(memory.total for memory in memories)
+    rest = sorted(memory.total for memory in memories)[-2]
+    assert "the layer split" in nearest_plan(model, plan, (fullest + rest) / 2)
+    states = memories[0].components["optimizer"]
+    assert "optimizer states with the host" in nearest_plan(model, plan, fullest - 0.9 * states)
+    assert "GB too much" in nearest_plan(model, plan, 1e9)
