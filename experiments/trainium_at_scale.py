@@ -133,7 +133,7 @@ EXPERIMENT = Experiment(
         Parameter(
             "family", (REFERENCE, "gb200-nvl72", "tpu-v5p:4x4x4", "tpu-v7:4x4x4"), "One domain of each."
         ),
-        Parameter("chips", (64, 1024, 8192, 65536, 400000), "Trainium2 chips that set the budget."),
+        Parameter("chips", (64, 1024, 8192, 400000), "Trainium2 chips that set the budget."),
         Parameter("equal", BUDGETS, "What is equal: chips, flops, power or money (rent)."),
         Parameter("model", ("llama3-70b",), "Models."),
         Parameter("pods", (1,), "Most TPU pods that are joined; more than one takes minutes."),

@@ -1,4 +1,4 @@
-"""The installation: pinned, complete, and of the two packages only."""
+"""The installation: pinned, complete, and of its own packages only."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def test_everything_asked_for_is_pinned() -> None:
     assert names <= {canonical(line) for line in PINNED}
 
 
-def test_only_the_two_packages_are_installed() -> None:
+def test_only_the_projects_packages_are_installed() -> None:
+    """The experiments too: ``topo experiment`` finds them beside topo."""
     include = SETUP["options.packages.find"]["include"].split()
-    assert {pattern.partition(".")[0] for pattern in include} == {"topo", "topologies"}
-    for top in ("topo", "topologies"):
+    assert {pattern.partition(".")[0] for pattern in include} == {"experiments", "topo", "topologies"}
+    for top in ("experiments", "topo", "topologies"):
         for path in (ROOT / top).rglob("*.py"):
             folder = path.parent.relative_to(ROOT)
             assert any(fnmatch(".".join(folder.parts), pattern) for pattern in include), folder

@@ -127,20 +127,22 @@ class Experiment:
         """First line of the docstring."""
         return self.doc.strip().splitlines()[0].rstrip(".")
 
-    def values(self, given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
-        """The values of all parameters: those given, else their defaults."""
+    def values(
+        self, given: Mapping[str, Sequence[Any]], name: str = "the experiment"
+    ) -> dict[str, tuple[Any, ...]]:
+        """The values of all parameters: those given, else their defaults; ``name`` is for messages."""
         known = {parameter.name: parameter for parameter in self.parameters}
         found = {name: parameter.default for name, parameter in known.items()}
         for key, values in given.items():
-            name = key.replace("_", "-")
-            if name not in known:
-                raise bad_parameter("the experiment", key, known)
-            found[name] = tuple(known[name].read(value) for value in values)
+            parameter = key.replace("_", "-")
+            if parameter not in known:
+                raise bad_parameter(name, key, known)
+            found[parameter] = tuple(known[parameter].read(value) for value in values)
         return found
 
     def point(self, name: str, inputs: Mapping[str, Any]) -> Point:
         """The point of some inputs, with the defaults of a single value; another way to measure is another point."""
-        values = self.values({key: (value,) for key, value in inputs.items()})
+        values = self.values({key: (value,) for key, value in inputs.items()}, name)
         several = [key for key, found in values.items() if len(found) > 1]
         if several:
             raise SweepError(f"{name} needs a value of {several[0]!r}", "name all its parameters")

@@ -223,7 +223,10 @@ def test_on_the_command_line(topo: Callable[..., tuple[int, str, str]], tmp_path
     [
         (("memroy_pool",), "did you mean 'memory_pool'"),
         (("memory_pool", "--modle", "x"), "did you mean '--model'"),
-        (("memory_pool", "--grid", "modle=x"), "did you mean 'model'"),
+        (
+            ("memory_pool", "--grid", "modle=x"),
+            "'memory_pool' has no parameter 'modle'; did you mean 'model'",
+        ),
         (("memory_pool", "--grid", "model"), "model=llama3-70b"),
         (("memory_pool", "--batch", "many"), "'many' is no value for 'batch'"),
         (("memory_pool", "--batch", ","), "no values"),

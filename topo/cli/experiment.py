@@ -124,7 +124,7 @@ def _run(
     from topo.sweep.tables import in_order
 
     given = {**_grid(grid), **{key: parse_values(key, text) for key, text in words.items()}}
-    block = Block(name, experiment.values(given))
+    block = Block(name, experiment.values(given, name))
     require_few(len(block), yes)
     executor = open_executor(jobs, scheduler, cluster, cluster_option, workers, len(block))
     results = results or RESULTS / name

@@ -65,7 +65,7 @@ def load(name: str) -> tuple[str, Experiment]:
         if not known:
             raise ReportError(
                 "no experiments were found",
-                "they come with the source: run topo in its folder, or where yours are",
+                "they lie in a folder experiments: beside topo, or where you are",
             )
         hint = nearest(stem, known) or f"one of {', '.join(known)}"
         raise ReportError(f"experiment {name!r} is unknown", hint)
