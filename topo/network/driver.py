@@ -67,8 +67,9 @@ class Driver:
                 f"the network has already run ahead to {solver.now} s, the clock stands at {now} s",
                 "call it from SimPy processes, or between calls of env.run()",
             )
-        while solver.advance(now):
-            pass
+        if solver.now < now or solver.next_event() <= now:
+            while solver.advance(now):
+                pass
         network.report()
 
     def _run(self) -> Generator[simpy.Event, Any, None]:
@@ -85,19 +86,28 @@ class Driver:
                 self.catch_up(network)
             if env.peek() <= env.now or not all(network.busy for network in self.networks):
                 continue
-            moment = self._run_ahead(env.peek())
-            yield from self._sleep_until(moment)
+            horizon = env.peek()
+            finish = self._run_ahead(horizon)
+            if finish is not None:
+                yield from self._sleep_until(finish)
+            else:
+                delay = horizon - env.now
+                # To wake a rounding late is no harm here, but too early is: it would go on for ever.
+                yield env.timeout(delay if env.now + delay >= horizon else math.nextafter(delay, math.inf))
             for network in self.networks:
                 self.catch_up(network)
 
-    def _run_ahead(self, horizon: float) -> float:
+    def _run_ahead(self, horizon: float) -> float | None:
         """Advance all solvers to the horizon, or to the first end of a schedule; the answer is that moment."""
+        if len(self.networks) == 1:
+            solver = self.networks[0].solver
+            return solver.now if solver.advance(horizon) else None
         while True:
             following = [network.solver.next_event() for network in self.networks]
             first = min(range(len(following)), key=following.__getitem__)
             others = min((t for i, t in enumerate(following) if i != first), default=math.inf)
             if following[first] > horizon:
-                return horizon
+                return None
             solver = self.networks[first].solver
             if solver.advance(min(horizon, others)):
                 return solver.now

@@ -11,7 +11,23 @@ from numba.np.numpy_support import carray
 from topo.network.compiling import digest, jit
 from topo.network.event_gates import count_up, start_queued
 from topo.network.event_rates import KEPT_SLOT, deactivate, resolve
-from topo.network.event_records import ARRIVAL, DELAY, FLOW, GATE, HOP, LINK, PLACE, ROW, SHARE, WAIT
+from topo.network.event_records import (
+    ARRIVAL,
+    DELAY,
+    FINISHED,
+    FLOW,
+    GATE,
+    HOP,
+    LINK,
+    NO_ROOM,
+    PLACE,
+    REACHED,
+    ROW,
+    SHARE,
+    STALLED,
+    WAIT,
+    WATCHED,
+)
 from topo.network.event_times import (
     BLOCK,
     DIRTY,
@@ -35,8 +51,6 @@ from topo.network.event_times import (
     slack,
 )
 
-REACHED, FINISHED, STALLED, NO_ROOM, WATCHED = 0, 1, 2, 3, 4
-"""Words for why the kernel stopped."""
 FILES = (
     "compiling.py",
     "event_gates.py",
@@ -44,6 +58,7 @@ FILES = (
     "event_rates.py",
     "event_records.py",
     "event_times.py",
+    "moments.py",
 )
 """All that is compiled, or laid out, into the entry."""
 

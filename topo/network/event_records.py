@@ -88,6 +88,9 @@ DELAY = np.dtype(
     [("latency", "f8"), ("time", "f8"), ("head", "i4"), ("tail", "i4"), ("heap", "i4"), ("unused", "i4")]
 )
 SHARE = np.dtype([("share", "f8"), ("link", "i8")])
+REACHED, FINISHED, STALLED, NO_ROOM, WATCHED = 0, 1, 2, 3, 4
+"""Words for why the kernel stopped."""
+NO_LIMIT = 2**63 - 1
 MOST = 2**31 - 1
 """Most rows, hops, gates or waits: positions are kept in 32 bits."""
 

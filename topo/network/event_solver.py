@@ -8,7 +8,6 @@ too; so the rates are certified at every event.  When an event changes much, eve
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,8 @@ from topo.network import event_kernel as kernel
 from topo.network.event_records import (
     ARRIVAL,
     FLOW,
+    NO_LIMIT,
+    NO_ROOM,
     PLACE,
     SHARE,
     WAIT,
@@ -40,8 +41,6 @@ from topo.network.event_times import (
     SPARE,
 )
 from topo.network.program import Program
-
-NO_LIMIT = np.iinfo(np.int64).max
 
 
 class EventSolver:
@@ -76,6 +75,7 @@ class EventSolver:
         self.unfinished += np.bincount(job_of_row, minlength=jobs)
         self.rows, self.gates, self.lists = rows_and_gates(p, job_of_row)
         self.links, self.hops = links_and_hops(p)
+        self._capacity, self._dirty = self.links["capacity"], self.links["dirty"]
         self.delays = delays_of(p, self.rows)
         self.flows = np.zeros(p.rows, dtype=FLOW)
         self.flows["row"], self.flows["stamp"] = -1, -1
@@ -101,29 +101,16 @@ class EventSolver:
         self.arrivals = np.concatenate([self.arrivals, fresh])
         self.numbers[SPARE] = old
         self.numbers[ROOM] += more
-        self._point()
-
-    def _point(self) -> None:
-        """Where the arrays lie and how long they are, as the kernel wants it."""
         arrays = [getattr(self, name) for name in kernel.ARRAYS]
         self._table = (
             (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays]),
             (ctypes.c_int64 * len(arrays))(*[len(array) for array in arrays]),
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies: what points at arrays points at those of the copy."""
-        return {key: value for key, value in vars(self).items() if key not in ("_table", "unfinished")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.unfinished = self.numbers[NUMBERS:]
-        self._point()
-
     @property
     def now(self) -> float:
         """Seconds reached."""
-        return float(self.clock[0])
+        return self.clock.item(0)
 
     @property
     def events(self) -> int:
@@ -230,27 +217,23 @@ class EventSolver:
         parts = np.split(under_way["row"].astype(np.int64), first[1:]) if len(times) else []
         return active, remaining, list(zip(times.tolist(), parts, strict=True))
 
-    def counts(self) -> dict[str, IntArray]:
-        """Repeats ``started``, ``drained`` and ``arrived`` of every row."""
+    def counts(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Repeats started, drained and arrived of every row."""
         drained = self.rows["drained"].copy()
-        return {
-            "started": drained + (self.rows["slot"] >= 0),
-            "drained": drained,
-            "arrived": self.rows["arrived"].copy(),
-        }
+        return drained + (self.rows["slot"] >= 0), drained, self.rows["arrived"].copy()
 
     def set_capacity(self, link: int, bytes_per_second: float) -> None:
         """Change a link from now on."""
-        self.links["capacity"][link] = bytes_per_second
-        if not self.links["dirty"][link]:
+        self._capacity[link] = bytes_per_second
+        if not self._dirty[link]:
             self.per_link[1, self.numbers[DIRTY]] = link
             self.numbers[DIRTY] += 1
-        self.links["dirty"][link] = 2
+        self._dirty[link] = 2
         self.advance(-np.inf)
 
     def next_event(self) -> float:
         """When the next transfer drains or arrives; infinity when nothing moves."""
-        return float(self.clock[2])
+        return self.clock.item(2)
 
     def advance(self, until: float = np.inf, most_events: int = NO_LIMIT, watch: int = -1) -> int:
         """Run to a moment, to the end of a job, to a stall, or to the end of a repeat of row ``watch``.
@@ -259,7 +242,7 @@ class EventSolver:
         """
         while True:
             word: int = kernel.advance(until, most_events, watch, *self._table)
-            if word != kernel.NO_ROOM:
+            if word != NO_ROOM:
                 return word
             self._make_room(len(self.arrivals))
 

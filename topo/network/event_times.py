@@ -11,23 +11,17 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from topo.network import moments
 from topo.network.compiling import inlined, jit
 
 BLOCK = 64
-TIE = 1e-12
-"""Distance within which two moments are one event, relative to the time since the links were last idle."""
-ROUNDING = 4e-15
-"""The same, relative to the clock itself: a few roundings of it."""
 # Places in the array of whole numbers that the kernel keeps between calls; the rows that the jobs lack come after.
 EVENTS, GONE, KEPT, DIRTY, FRESH, STAMP, LOCAL, FULL, HIGH, FREE, HEAP = range(11)
 ROOM, SPARE, QUEUED, NEXT, OVER, SOURCES = range(11, 17)
 NUMBERS = 17
 
 
-@jit
-def slack(moment: float, origin: float) -> float:
-    """How far apart two moments may be and still be one: rounding since ``origin``, and of the clock itself."""
-    return TIE * (moment - origin) + ROUNDING * moment
+slack = jit(moments.slack)
 
 
 # Without these two a minimum is not computed several at a time; there are no NaNs and no negative zeros here.

@@ -151,8 +151,9 @@ class Network:
 
     def report(self) -> None:
         """Succeed the events of the schedules that have finished by now."""
+        if len(self._waiting) == self.solver.running:
+            return
         over = [entry for entry in self._waiting if entry[0].finish < np.inf]
-        if over:
-            self._waiting = [entry for entry in self._waiting if entry[0].finish == np.inf]
+        self._waiting = [entry for entry in self._waiting if entry[0].finish == np.inf]
         for job, done in over:
             done.succeed(Outcome(job.start, job.finish, job.row_finish, job.program))
