@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from topo.cli.options import as_json
+
+if TYPE_CHECKING:
+    from topo.training.step import StepResult
 
 COUNT = click.IntRange(min=1)
 
@@ -45,29 +49,42 @@ def command(
 ) -> None:
     """Compare systems by a training step of MODEL, each under its own best plan.
 
-    Where degrees do not divide the batch, a plan's batch may differ from it by 2 %; systems are compared by tokens.
+    Where degrees do not divide the batch, a plan's batch may differ from it by 2 %; systems are compared by tokens.  A
+    system on which the model fits under no plan is left out, and by how much.
     """
     import topo
     from topo.cli.progress import waves
     from topo.training.plan import Plan
-    from topo.training.search import search
+    from topo.training.search import PROVED, SearchError, search
     from topo.training.space import Space
+    from topo.training.step import require_chip
 
     base = Plan(seq=seq, precision=precision)
-    results = [
-        search(
-            model,
-            topo.load(name),
-            base=base,
-            space=Space(global_batch),
-            ccl=ccl,
-            jobs=jobs,
-            limit=limit,
-            progress=waves(f"plans of {name}"),
-        )
-        for name in systems
-    ]
-    steps = [result.best.result for result in results]
+    loaded = [topo.load(name) for name in systems]
+    for system in loaded:
+        require_chip(system).flops(precision)
+    steps: list[StepResult] = []
+    gaps: dict[str, float] = {}
+    refused: dict[str, SearchError] = {}
+    for system in loaded:
+        try:
+            result = search(
+                model,
+                system,
+                base=base,
+                space=Space(global_batch),
+                ccl=ccl,
+                jobs=jobs,
+                limit=limit,
+                progress=waves(f"plans of {system.name}"),
+            )
+        except SearchError as error:
+            refused[system.name] = error
+            continue
+        steps.append(result.best.result)
+        gaps[system.name] = result.gap
+    if not steps:
+        raise next(iter(refused.values()))
     if figure is not None:
         from topo.report.step import write_step_figure
 
@@ -75,8 +92,19 @@ def command(
     if as_json:
         from topo.cli.options import echo_json
 
-        echo_json({"model": steps[0].model, "systems": [step.record() for step in steps]})
+        echo_json(
+            {
+                "model": steps[0].model,
+                "systems": [step.record() | {"gap": gaps[step.system]} for step in steps],
+                "refused": {name: str(error) for name, error in refused.items()},
+            }
+        )
     else:
         from topo.report.plans import comparison_block
 
         click.echo(comparison_block(steps))
+        for name, gap in gaps.items():
+            if gap >= PROVED:
+                click.echo(f"{name}: another plan could save {gap:.1%} at most.")
+        for error in refused.values():
+            click.echo(f"Left out: {error}.")

@@ -36,7 +36,9 @@ def search_block(result: SearchResult, show: int = 8) -> str:
 
 def proof(result: SearchResult) -> str:
     """What is known of the plans that were not simulated."""
-    if result.gap < 5e-5:
+    from topo.training.search import PROVED
+
+    if result.gap < PROVED:
         return "No other plan of these can be faster: the floor under each is above the best time."
     stopped = "" if result.complete else "Stopped before the end. "
     return f"{stopped}Another plan could save {result.gap:.1%} of the best time at most, by the lowest floor left."

@@ -201,7 +201,12 @@ class Scout:
         return (
             f"{name} fits on no plan of {where}: the leanest of {considered:,} ({self.leanest.words}) needs "
             f"{self.least / 1e9:.1f} GB on each accelerator, {(self.least - self.room) / 1e9:.1f} GB too much",
-            "take more accelerators",
+            "take more accelerators"
+            + (
+                ", or stream its weights (topo step --mapping streaming)"
+                if self.system.outside_memory
+                else ""
+            ),
         )
 
 

@@ -35,6 +35,8 @@ TOGETHER = 2
 """Plans that run again with full contention, at a time."""
 FINALISTS = 24
 """The most of them."""
+PROVED = 5e-5
+"""Gap below which the best plan is proved."""
 ROUNDING = 1e-9
 
 
