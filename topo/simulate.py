@@ -215,9 +215,10 @@ def simulate(
 
 def _by_packets(run: Run, site: Site, options: Options, packet: float | None, buffers: int | None) -> Run:
     """The same schedule run again, packet by packet."""
-    from topo.network.packet import PACKET, require_few_packets, run_packets
+    from topo.network.packet import PACKET, require_few_packets, require_few_streams, run_packets
 
     schedule = run.prepared.schedule
+    require_few_streams(schedule)
     program = spelled_out(schedule, site, options)
     size = PACKET if packet is None else packet
     require_few_packets(program, size, schedule.collective.bytes)

@@ -28,10 +28,13 @@ from topo.network.packet_records import EVENTS, HOPS, POOL_FULL, STUCK, UNFINISH
 from topo.network.packet_state import PICO, State
 from topo.network.packet_ways import find_ways
 from topo.network.program import Program
+from topo.schedule import Schedule
 from topo.units import format_bytes
 
 PACKET = 4096.0
 MOST_PACKET_HOPS = 2e8
+MOST_STREAMS = 2_000_000
+"""Streams of transfers that are spelled out, some GB of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,24 @@ def packet_hops(program: Program, packet: float = PACKET) -> float:
     row = np.repeat(np.arange(program.rows), np.diff(program.route_pointer))
     links = sums(row, program.route_weight, program.rows)
     return float((links * program.repeat * np.maximum(np.ceil(program.bytes / packet), 1)).sum())
+
+
+def require_few_streams(schedule: Schedule) -> None:
+    """Refuse a schedule that could not be spelled out, before that is tried.
+
+    Raises
+    ------
+    NetworkError
+        With the number of streams.
+    """
+    streams = sum(len(batch) * batch.copies for batch in schedule.batches)
+    if streams > MOST_STREAMS:
+        raise NetworkError(
+            f"the packet engine runs every transfer by itself, and {schedule.algorithm} "
+            f"{schedule.collective.operation} among {schedule.collective.ranks:,} ranks has {streams:,} streams of "
+            f"them, more than {MOST_STREAMS:,}",
+            "take fewer ranks, another algorithm, or the fluid engine",
+        )
 
 
 def require_few_packets(program: Program, packet: float = PACKET, size: float | None = None) -> None:

@@ -185,6 +185,13 @@ def test_what_it_refuses() -> None:
         topo.simulate("ring:4", "all-reduce", "1MiB", buffers=4)
 
 
+def test_large_systems_are_sent_to_the_fluid_engine() -> None:
+    with pytest.raises(NetworkError, match=r"16,773,120 streams.*the fluid engine"):
+        topo.simulate("torus:16x16x16", "all-to-all", "1GiB", algorithm="direct", engine="packet")
+    with pytest.raises(NetworkError, match=r"a size of 4GiB fits"):
+        topo.simulate("ring:64", "all-reduce", "64GiB", algorithm="ring", engine="packet")
+
+
 def test_end_to_end() -> None:
     fluid = topo.simulate("torus:4x4", "all-to-all", "1MiB")
     packets = topo.simulate("torus:4x4", "all-to-all", "1MiB", engine="packet", packet="1KiB", buffers=1000)
