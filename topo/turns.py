@@ -74,7 +74,7 @@ def turned_routes(
 ) -> Routes:
     """As :func:`topo.routing.find_routes`, looked for once for all pairs that a turn of the fabric joins."""
     source, target = np.asarray(source, dtype=np.int64), np.asarray(target, dtype=np.int64)
-    if policy == "ecmp" or fabric.domains == 1 or len(source) <= MANY_PAIRS:
+    if policy == "ecmp" or len(source) <= MANY_PAIRS:
         return find_routes(fabric, source, target, policy, seed)
     block = symmetric_block(fabric)
     if block is None:
@@ -100,11 +100,15 @@ def symmetric_block(fabric: Fabric) -> int | None:
 
 
 def _candidates(fabric: Fabric) -> Iterator[int]:
-    """Blocks of whole domains: those that the switches over the first rank join, level by level."""
-    domains = fabric.domains
+    """Blocks of whole domains: those that the switches over the first rank join, level by level.
+
+    In a fabric of one domain every rank counts as one.
+    """
+    domain = fabric.domain if fabric.domains > 1 else np.arange(fabric.ranks)
+    domains = int(domain.max()) + 1
     width = fabric.ranks // domains
-    in_order = np.array_equal(fabric.domain, np.repeat(np.arange(domains), width))
-    if domains < 2 or not in_order:
+    in_order = np.array_equal(domain, np.repeat(np.arange(domains), width))
+    if domains < 2 or not in_order or not (fabric.kind == SWITCH).any():
         return
     first = fabric.accelerators[:1]
     pointer, order = fabric.outgoing
@@ -115,7 +119,7 @@ def _candidates(fabric: Fabric) -> Iterator[int]:
     while len(frontier):
         near = np.unique(fabric.target[order[spread(pointer, frontier)]])
         rank = fabric.rank_of_node[near]
-        count = len(np.unique(fabric.domain[rank[rank >= 0]]))
+        count = len(np.unique(domain[rank[rank >= 0]]))
         # What one switch level joins completely may be turned domain by domain.
         if count == domains:
             yield width

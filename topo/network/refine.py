@@ -8,6 +8,7 @@ cannot pass.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,14 @@ from topo.network.program import Program, pointer_from
 MAX_ROUNDS = 200
 COMPILED, COMPILED_ANYWAY = 50_000, 1_000_000
 """Entries of the routes beyond which compiled code refines: where numba is loaded already, and where not."""
+
+
+FEW_LABELS = 64
+"""Different labels of a relation up to which they are numbered by looking them up one by one."""
+FEW_PAIRS = 100_000
+"""Pairs of link and label up to which their hashes are made beforehand."""
+MOST_COUNTED = 4_000_000
+"""Counts of rows by link, class and label up to which links are compared by counting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +114,11 @@ def refine(
     used[program.route_link] = True
     links = np.flatnonzero(used)
     number = np.cumsum(used) - 1
+    crossed = program.route_link if len(links) == len(used) else number[program.route_link]
     relations = _Relations(
-        (program.route_pointer, number[program.route_link], _rounded(program.route_weight)),
-        (program.wait_pointer, program.wait_gate, program.wait_lag.astype(np.uint64)),
-        (program.member_pointer, program.member_row, np.zeros(len(program.member_row), dtype=np.uint64)),
+        (program.route_pointer, crossed, program.route_weight),
+        (program.wait_pointer, program.wait_gate, program.wait_lag),
+        (program.member_pointer, program.member_row, np.zeros(len(program.member_row), dtype=np.int64)),
     )
     marks: tuple[tuple[IntArray, ...], ...] = (
         () if rows_apart is None else (rows_apart,),
@@ -129,8 +139,8 @@ def refine(
     return Partition(row_label, link_class, gate_label, row_first, links[link_first], gate_first)
 
 
-Table = tuple[IntArray, IntArray, Colours]
-"""A relation seen from one side: pointer, neighbour, label."""
+Table = tuple[IntArray, IntArray, npt.NDArray[np.generic]]
+"""A relation seen from one side: pointer, neighbour, label; labels that are floats count as equal when nearly so."""
 Columns = tuple[npt.NDArray[np.generic], ...]
 Starts = tuple[Columns, Columns, Columns]
 """What rows, links and gates are by themselves."""
@@ -152,7 +162,7 @@ def _by_arrays(
 ) -> tuple[Classes, Classes, Classes] | None:
     """Refinement in array code."""
     route, wait, member = (
-        _Incidence(pointer, other, label)
+        _Incidence(pointer, other, _bits(label))
         for pointer, other, label in (relations.route, relations.wait, relations.member)
     )
     load = route.turned(links)
@@ -203,8 +213,9 @@ def _by_kernel(
     """The same in compiled code."""
     from topo.network import refine_kernel as kernel
 
-    route, wait, member = relations.route, relations.wait, relations.member
-    sizes = (len(route[0]) - 1, links, len(member[0]) - 1)
+    starts = (_varying(starts[0]), _varying(starts[1]), _varying(starts[2]))
+    route, wait, member = (_labelled(table) for table in (relations.route, relations.wait, relations.member))
+    sizes = (len(route.pointer) - 1, links, len(member.pointer) - 1)
     rows, of_links, gates = colours = [
         _hashed(columns, size) for columns, size in zip(starts, sizes, strict=True)
     ]
@@ -213,48 +224,118 @@ def _by_kernel(
     labels = [np.zeros(size, dtype=np.int64) for size in sizes]
     firsts = [np.zeros(size, dtype=np.int64) for size in sizes]
     tables = [np.zeros(2 << size.bit_length(), dtype=np.int64) for size in sizes]
-    to_links, to_gates, to_members = (
-        (pointer, other, mix(label)) for pointer, other, label in (route, wait, member)
-    )
     classes: list[int] = []
     for _ in range(MAX_ROUNDS):
-        kernel.spread_to(*to_links, rows, sums[1])
+        kernel.spread_to(*route.seen, rows, sums[1])
         kernel.settle(of_links, sums[1])
         if sizes[2]:
-            kernel.gather_from(*to_members, rows, sums[2])
+            kernel.gather_from(*member.seen, rows, sums[2])
             kernel.settle(gates, sums[2])
             waiting[:] = 0
-            kernel.gather_from(*to_gates, gates, waiting)
+            kernel.gather_from(*wait.seen, gates, waiting)
             with np.errstate(over="ignore"):
                 sums[0] += mix(waiting)
-        kernel.gather_from(*to_links, of_links, sums[0])
+        if len(of_links) * len(route.hashed) <= FEW_PAIRS:
+            with np.errstate(over="ignore"):
+                mixed = mix(of_links[:, None] + route.hashed).ravel()
+            kernel.gather_mixed(route.pointer, route.other, route.label, len(route.hashed), mixed, sums[0])
+        else:
+            kernel.gather_from(*route.seen, of_links, sums[0])
         kernel.settle(rows, sums[0])
-        found = [kernel.number(*each) for each in zip(colours, tables, labels, firsts, strict=True)]
-        if found[0] > most:
+        before = classes
+        classes = [kernel.number(*each) for each in zip(colours, tables, labels, firsts, strict=True)]
+        if classes[0] > most:
             return None
-        if found == classes:
-            break
-        classes = found
+        found = [(label, first[:count]) for label, first, count in zip(labels, firsts, classes, strict=True)]
+        # What passes the proof needs no round more, and what stays as it was passes or never will.
+        if _equitable((route, wait, member), starts, found):
+            return found[0], found[1], found[2]
+        if classes == before:
+            return None
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """A relation with its labels numbered, and a hash of each label."""
+
+    pointer: IntArray
+    other: IntArray
+    label: npt.NDArray[np.int32]
+    hashed: Colours
+
+    @property
+    def seen(self) -> tuple[IntArray, IntArray, npt.NDArray[np.int32], Colours]:
+        """What the compiled code needs."""
+        return self.pointer, self.other, self.label, self.hashed
+
+
+def _labelled(table: Table) -> _Labelled:
+    from topo.network import refine_kernel as kernel
+
+    pointer, other, values = table
+    bits = values.view(np.uint64)
+    label, known = np.empty(len(bits), dtype=np.int32), np.empty(FEW_LABELS, dtype=np.uint64)
+    count = kernel.few(bits, known, label)
+    if count < 0:
+        all_labels, first = np.empty(len(bits), dtype=np.int64), np.empty(len(bits), dtype=np.int64)
+        # Places of the table are drawn from the lowest bits, which floats have in common.
+        colours = mix(_bits(values))
+        slots = np.empty(2 << len(bits).bit_length(), dtype=np.int64)
+        count = kernel.number(colours, slots, all_labels, first)
+        return _Labelled(pointer, other, all_labels.astype(np.int32), colours[first[:count]])
+    if values.dtype == np.float64:
+        rounded, back = np.unique(_bits(known[:count].view(np.float64)), return_inverse=True)
+        if len(rounded) < count:
+            label, count = back.astype(np.int32)[label], len(rounded)
+            return _Labelled(pointer, other, label, mix(rounded))
+    return _Labelled(pointer, other, label, mix(known[:count]))
+
+
+def _equitable(relations: Sequence[_Labelled], starts: Starts, found: Sequence[Classes]) -> bool:
+    """Whether the members of each class are alike by themselves and see the same of all other classes."""
+    from topo.network import refine_kernel as kernel
+
+    route, wait, member = relations
+    (row, row_first), (link, link_first), (gate, gate_first) = found
+    if not all(
+        _constant(column, label, first)
+        for columns, (label, first) in zip(starts, found, strict=True)
+        for column in columns
+    ):
+        return False
+    labels = len(route.hashed)
+    table = (route.pointer, route.other, route.label)
+    longest = int(np.diff(route.pointer).max(initial=0))
+    if len(link_first) * labels <= 8 and longest <= 255:
+        packed = np.zeros(len(row_first), dtype=np.uint64)
+        rows_alike = kernel.alike_packed(*table, labels, row, row_first, link, packed)
     else:
-        return None
-    firsts = [first[:count] for first, count in zip(firsts, classes, strict=True)]
-    turned = (np.zeros(links + 1, dtype=np.int64), np.empty_like(route[1]), np.empty_like(route[2]))
-    kernel.turned(*route, *turned)
-    equitable = (
-        all(
-            _constant(column, label, first)
-            for columns, label, first in zip(starts, labels, firsts, strict=True)
-            for column in columns
+        rows_alike = kernel.alike(*table, row, row_first, link)
+    if not rows_alike:
+        return False
+    pairs = len(row_first) * labels
+    if len(link) * pairs <= MOST_COUNTED:
+        counts = np.zeros((len(link), pairs), dtype=np.int32)
+        links_alike = kernel.alike_counted(*table, labels, row, link, link_first, counts)
+    else:
+        turned = (
+            np.zeros(len(link) + 1, dtype=np.int64),
+            np.empty_like(route.other),
+            np.empty_like(route.label),
         )
-        and kernel.alike(*route, labels[0], firsts[0], labels[1])
-        and kernel.alike(*turned, labels[1], firsts[1], labels[0])
-        and kernel.alike(*wait, labels[0], firsts[0], labels[2])
-        and kernel.alike(*member, labels[2], firsts[2], labels[0])
+        kernel.turned(*table, *turned)
+        links_alike = kernel.alike(*turned, link, link_first, row)
+    return bool(
+        links_alike
+        and (not len(wait.other) or kernel.alike(wait.pointer, wait.other, wait.label, row, row_first, gate))
+        and kernel.alike(member.pointer, member.other, member.label, gate, gate_first, row)
     )
-    if not equitable:
-        return None
-    row_classes, link_classes, gate_classes = zip(labels, firsts, strict=True)
-    return row_classes, link_classes, gate_classes
+
+
+def _varying(columns: Columns) -> Columns:
+    """The columns that are not the same throughout."""
+    return tuple(column for column in columns if len(column) and (column != column[0]).any())
 
 
 def _hashed(columns: Columns, size: int) -> Colours:
@@ -265,6 +346,11 @@ def _hashed(columns: Columns, size: int) -> Colours:
         with np.errstate(over="ignore"):
             colour = mix(colour + bits)
     return colour
+
+
+def _bits(values: npt.NDArray[np.generic]) -> Colours:
+    """Labels as colours; floats to about twelve digits."""
+    return _rounded(values.view(np.float64)) if values.dtype == np.float64 else values.astype(np.uint64)
 
 
 def _rounded(values: FloatArray) -> Colours:

@@ -48,21 +48,97 @@ def number(colours: Any, table: Any, label: Any, first: Any) -> int:
 
 
 @jit
-def spread_to(pointer: Any, other: Any, label: Any, own: Any, into: Any) -> None:
-    """Add to every neighbour what it sees of the rows: sums of hashes of (colour, hashed label)."""
-    for i in range(len(pointer) - 1):
-        for k in range(pointer[i], pointer[i + 1]):
-            into[other[k]] += mix(own[i] + label[k])
+def few(values: Any, known: Any, label: Any) -> int:
+    """Number values by first appearance where there are few; -1 where there are more than ``known`` has room for."""
+    count = 0
+    last = 0
+    for k in range(len(values)):
+        if count == 0 or known[last] != values[k]:
+            last = 0
+            while last < count and known[last] != values[k]:
+                last += 1
+            if last == len(known):
+                return -1
+            if last == count:
+                known[count] = values[k]
+                count += 1
+        label[k] = last
+    return count
 
 
 @jit
-def gather_from(pointer: Any, other: Any, label: Any, neighbour: Any, into: Any) -> None:
+def spread_to(pointer: Any, other: Any, label: Any, hashed: Any, own: Any, into: Any) -> None:
+    """Add to every neighbour what it sees of the rows: sums of hashes of (colour, hashed label)."""
+    for i in range(len(pointer) - 1):
+        last = -1
+        value = np.uint64(0)
+        for k in range(pointer[i], pointer[i + 1]):
+            if label[k] != last:
+                last = label[k]
+                value = mix(own[i] + hashed[last])
+            into[other[k]] += value
+
+
+@jit
+def gather_from(pointer: Any, other: Any, label: Any, hashed: Any, neighbour: Any, into: Any) -> None:
     """Add to every row what it sees of its neighbours."""
     for i in range(len(pointer) - 1):
         total = np.uint64(0)
         for k in range(pointer[i], pointer[i + 1]):
-            total += mix(neighbour[other[k]] + label[k])
+            total += mix(neighbour[other[k]] + hashed[label[k]])
         into[i] += total
+
+
+@jit
+def gather_mixed(pointer: Any, other: Any, label: Any, labels: int, mixed: Any, into: Any) -> None:
+    """The same, with the hashes of all pairs of neighbour and label at hand."""
+    for i in range(len(pointer) - 1):
+        total = np.uint64(0)
+        for k in range(pointer[i], pointer[i + 1]):
+            total += mixed[other[k] * labels + label[k]]
+        into[i] += total
+
+
+@jit
+def alike_packed(
+    pointer: Any, other: Any, label: Any, labels: int, own: Any, first: Any, neighbour: Any, packed: Any
+) -> bool:
+    """As :func:`alike`, for at most eight (class, label) pairs and rows of at most 255: a byte counts each pair.
+
+    Classes are numbered by their first members, which therefore come before the others.
+    """
+    for i in range(len(pointer) - 1):
+        seen = np.uint64(0)
+        for k in range(pointer[i], pointer[i + 1]):
+            seen += np.uint64(1) << np.uint64(8 * (neighbour[other[k]] * labels + label[k]))
+        head = first[own[i]]
+        if head == i:
+            packed[own[i]] = seen
+        elif packed[own[i]] != seen:
+            return False
+    return True
+
+
+@jit
+def alike_counted(
+    pointer: Any, other: Any, label: Any, labels: int, own: Any, neighbour: Any, first: Any, counts: Any
+) -> bool:
+    """Whether all neighbours of a class are seen by as many rows of each class, with each label.
+
+    ``own`` are the classes of the rows, ``neighbour`` those of what they see; ``counts`` is zero for each neighbour
+    and pair of row class and label.
+    """
+    for i in range(len(pointer) - 1):
+        start = own[i] * labels
+        for k in range(pointer[i], pointer[i + 1]):
+            counts[other[k], start + label[k]] += 1
+    for j in range(len(counts)):
+        head = first[neighbour[j]]
+        if head != j:
+            for pair in range(counts.shape[1]):
+                if counts[j, pair] != counts[head, pair]:
+                    return False
+    return True
 
 
 @jit
@@ -95,9 +171,9 @@ def alike(pointer: Any, other: Any, label: Any, own: Any, first: Any, neighbour:
     longest = 0
     for i in range(len(pointer) - 1):
         longest = max(longest, pointer[i + 1] - pointer[i])
-    mine, mine_label = np.empty(longest, np.int64), np.empty(longest, np.uint64)
+    mine, mine_label = np.empty(longest, np.int64), np.empty(longest, np.int32)
     known = np.empty(len(other), np.int64)
-    known_label = np.empty(len(other), np.uint64)
+    known_label = np.empty(len(other), np.int32)
     done = np.zeros(len(first), np.bool_)
     for i in range(len(pointer) - 1):
         head = first[own[i]]

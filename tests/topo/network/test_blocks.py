@@ -45,7 +45,7 @@ def test_blocks_as_spelled_out(name: str, operation: str, algorithm: str, barrie
     assert run_alone(small.program)[0].finish == pytest.approx(run_alone(whole)[0].finish, rel=1e-9)
 
 
-@pytest.mark.parametrize(("name", "blocks"), [("mi300x*6", 2), ("trn2-ultra*4", 2), ("dgx-h100*64", 1)])
+@pytest.mark.parametrize(("name", "blocks"), [("mi300x*6", 2), ("rail:4x6", 2), ("dgx-h100*64", 1)])
 def test_rings_that_go_up_and_down_turn_by_two_domains(name: str, blocks: int) -> None:
     system = topo.load(name)
     schedule = topo.schedule(system, "all-gather", "16MiB", algorithm="multi-rail-ring")
@@ -120,3 +120,17 @@ def test_a_torus_with_an_odd_link_is_not_taken_at_a_glance() -> None:
     bandwidth[5] *= 0.5
     assert link_orbits(replace(torus, bandwidth=bandwidth, cache={}), torus.grid) is None
     assert link_orbits(torus.without([("0.0", "0.1")]), torus.grid) is None
+
+
+@pytest.mark.parametrize("operation", ["all-to-all", "all-reduce"])
+def test_a_rack_of_switched_boards_turns_by_a_board(operation: str) -> None:
+    """One scale-up domain of two levels of switches: the boards are its blocks."""
+    fabric = topo.load("gb200-nvl36x2").fabric
+    assert fabric.domains == 1
+    block = symmetric_block(fabric)
+    assert block is not None and 1 < block < fabric.ranks
+    schedule = topo.schedule("gb200-nvl36x2", operation, "16MiB", algorithm="direct")
+    small = structured(schedule, fabric)
+    assert small is not None
+    whole = compile_program(schedule, fabric)
+    assert run_alone(small.program)[0].finish == pytest.approx(run_alone(whole)[0].finish, rel=1e-9)
