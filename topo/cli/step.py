@@ -58,7 +58,18 @@ Examples:
     help="Time of one change, such as 20s (--mapping).  [default: all memory written anew]",
 )
 @click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="JSON that Perfetto opens.")
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help=".svg, .png or .pdf.")
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the step goes: .svg, .png or .pdf.",
+)
+@click.option(
+    "--draw",
+    "picture",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the plan lies on the fabric.",
+)
 @as_json
 def command(
     model: str,
@@ -74,6 +85,7 @@ def command(
     reconfiguration: str | None,
     timeline: Path | None,
     figure: Path | None,
+    picture: Path | None,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -86,14 +98,28 @@ def command(
 
     plan = plan_choices(choices)
     if mapping != "plan":
+        asked = {"--figure": figure, "--draw": picture, "--timeline": timeline, "--placement": placement}
+        for option, value in (asked | {"--ideal-kernels": ideal_kernels or None}).items():
+            if value is not None:
+                raise click.UsageError(f"mapping {mapping} has no {option}; leave it out")
         _mapped(
             model, system, mapping, plan, buffer, changes, reconfiguration, ccl, not no_memory_check, as_json
         )
         return
-    result = topo.step(
-        model,
-        system,
-        **plan,
+    from topo.report.style import check_picture
+    from topo.training.default_plan import default_plan
+    from topo.training.named_models import load_model
+    from topo.training.step import step
+
+    for path in (figure, picture):
+        if path is not None:
+            check_picture(path)
+    found, read = topo.load(system), load_model(model)
+    chosen = default_plan(read, found, plan, not no_memory_check)
+    result = step(
+        read,
+        found,
+        chosen,
         ccl=ccl,
         contention=contention,
         placement=placement,
@@ -101,6 +127,12 @@ def command(
         ideal_kernels=ideal_kernels,
         check_memory=not no_memory_check,
     )
+    if picture is not None:
+        from topo.report.placement import draw_placement
+        from topo.training.placement import place
+
+        laid = place(chosen, found.fabric, placement)
+        draw_placement(laid, picture, f"{result.model} on {result.system}: {result.plan}")
     from topo.report.step import step_block, write_step_figure, write_timeline
 
     if timeline is not None:

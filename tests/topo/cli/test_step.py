@@ -88,3 +88,8 @@ def test_placements_are_named_and_drawn(topo: Run, tmp_path: Path) -> None:
     assert len(set(listed)) == len(listed) > 3
     assert "of no known kind" in topo("place", "--on", "dgx-h100", "--draw", "a.xyz").problem
     assert "take one of 1, 2, 4, 8" in topo("place", "--on", "dgx-h100", "--tp", "2", "--ep", "3").problem
+    words = ("--ideal-kernels", "--contention", "isolated", "--global-batch", "16", "--seq", "1024")
+    topo("step", SMALL, "--on", "dgx-h100", "--tp", "4", *words, "--draw", str(tmp_path / "b.svg"))
+    assert "tensor parallel" in (tmp_path / "b.svg").read_text()
+    refused = topo("step", SMALL, "--on", "wse3", "--mapping", "dataflow", "--draw", str(tmp_path / "c.svg"))
+    assert "mapping dataflow has no --draw" in refused.problem

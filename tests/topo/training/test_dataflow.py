@@ -125,3 +125,11 @@ def test_layers_on_the_same_die_send_nothing() -> None:
     found = crossings(fabric, lay_regions(fabric, [1.0] * 4), 1e6)
     assert found.forward[0] == found.forward[2] == found.backward[0] == 0.0
     assert found.forward[1] > 0
+
+
+@pytest.mark.parametrize("system", ["wse3*2", "dgx-h100*2", "tpu-v5p:2x2x4"])
+def test_any_fabric_can_be_laid_out(system: str) -> None:
+    """Regions follow each other from domain to domain; transfers cross the scale-out network there."""
+    found = static_dataflow(SMALL, topo.load(system), Plan(global_batch=8, seq=512), check_memory=False)
+    assert found.step_s >= found.bound_s > 0
+    assert found.crossing_s > 0

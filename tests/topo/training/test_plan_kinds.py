@@ -279,6 +279,20 @@ def test_a_limit_on_the_domains_of_a_token() -> None:
         run(MODEL, ideal(8), Plan(dp=8, global_batch=8, seq=512, node_limit=2))
 
 
+@pytest.mark.parametrize("split", [True, False])
+def test_tensor_parallelism_sends_its_activations(split: bool) -> None:
+    """A layer: 4 all-reduces of b s h 2 bytes, or as gathers and scatters with two more gathers backwards.
+
+    The embedding sums its rows, the head its gradient (each a gather and a scatter), and the loss three numbers a token.
+    """
+    plan = Plan(tp=8, global_batch=1, seq=512, sequence_parallel=split)
+    found = run(MODEL, ideal(8, FAST), plan)
+    size, layers = 512 * 1024 * 2.0, MODEL.layers
+    messages = (10 * layers + 4) * size if split else 2 * (4 * layers + 2) * size
+    assert found.tp_s == pytest.approx(7 / 8 * (messages + 2 * 3 * 512 * 4) / RATE, rel=1e-6)
+    assert found.step_s == pytest.approx(found.tp_s, rel=1e-6)
+
+
 # Random plans -----------------------------------------------------------------------------------------------
 
 
