@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import topo
+from topo.training.plan import Plan
 from topo.training.published import RowError, part_of, plan_of_row
 from topo.training.step import step
 
@@ -81,3 +82,28 @@ def test_steps_are_near_the_measured_ones(name: str) -> None:
     system = found.adapted(topo.load(found.system))
     result = step(found.model, system, found.plan, contention="isolated", check_memory=False)
     assert result.step_s == pytest.approx(found.measured_s, rel=0.1)
+
+
+def test_rows_on_tpu7x() -> None:
+    short, long, experts = (
+        plan_of_row(ROWS[f"ironwood_{name}"])
+        for name in (
+            "llama3.1-70b_64_bf16_8192_256",
+            "llama3.1-70b_256_bf16_131072_64",
+            "deepseek-v3_128_bf16_4096_2048",
+        )
+    )
+    assert (short.system, short.plan.micro_batch, short.plan.cp, short.plan.zero) == ("tpu-v7:4x4x4", 4, 1, 3)
+    assert (long.system, long.plan.cp, long.plan.micro_batch) == ("tpu-v7:4x8x8", 4, 1)
+    assert (experts.plan.prefetch, experts.plan.overlap_gradients, experts.plan.ep) == (0, False, 1)
+
+
+def test_choices_of_recipes_follow_chip_and_release() -> None:
+    def plan(name: str) -> Plan:
+        return plan_of_row(ROWS[f"mbridge_{name}"]).plan
+
+    now, before = (plan(f"{r}_DGX-GB200_DeepSeekV3_MXFP8_256_4096") for r in ("26.08", "26.02"))
+    assert (now.graphs, now.overlap_ep, before.graphs, before.overlap_ep) == ("all", True, "static", False)
+    assert plan("26.02.01_DGX-B200_GPT_OSS_120B_BF16_64_1280").fused_experts is False
+    ring = plan_of_row(ROWS["titan_8b_cp4"]).plan
+    assert (ring.ring, ring.overlap_cp) == ("plain", False)
