@@ -54,6 +54,17 @@ _OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "--overlap-tp",
         {"is_flag": True, "help": "Tensor parallel collectives beside the products they feed."},
     ),
+    "overlap_ep": (
+        "--overlap-ep",
+        {"is_flag": True, "help": "Exchanges of experts beside the work of another micro-batch."},
+    ),
+    "dispatch_bytes": (
+        "--dispatch",
+        {
+            "type": click.Choice(["bf16", "fp8"]),
+            "help": "Precision of what travels to the experts.  [default: bf16]",
+        },
+    ),
     "bucket_bytes": (
         "--bucket",
         {"metavar": "SIZE", "help": "Gradients reduced together.  [default: 160MB]"},
@@ -90,13 +101,17 @@ def plan_choices(choices: Mapping[str, Any]) -> dict[str, Any]:
     TopoError
         A split or quantity that cannot be read.
     """
+    from topo.training.model import BYTES
     from topo.units import parse_bandwidth, parse_bytes
 
     given = {key: value for key, value in choices.items() if value is not None}
     if given.pop("fsdp", False):
         given["zero"] = 3
-    if not given.get("overlap_tp", True):
-        del given["overlap_tp"]
+    for flag in ("overlap_tp", "overlap_ep"):
+        if not given.get(flag, True):
+            del given[flag]
+    if "dispatch_bytes" in given:
+        given["dispatch_bytes"] = BYTES[given["dispatch_bytes"]]
     if "layer_split" in given:
         given["layer_split"] = _split(given["layer_split"])
     if "bucket_bytes" in given:
