@@ -83,6 +83,7 @@ EXPERIMENT = Experiment(
             log_x=True,
             log_y=True,
             y_factor=1e-9,
+            limit="*bound_ratio",
         ),
         Chart(
             "Distance from the bound",
@@ -102,6 +103,7 @@ EXPERIMENT = Experiment(
             y_title="s",
             log_x=True,
             log_y=True,
+            limit="bound_s",
         ),
     ),
 )

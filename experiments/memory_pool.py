@@ -159,7 +159,7 @@ EXPERIMENT = Experiment(
             "memory_bytes",
             "memory_bandwidth_Bps",
             ("on",),
-            "scatter",
+            "pareto",
             x_title="memory of the domain",
             y_title="TB/s",
             log_x=True,

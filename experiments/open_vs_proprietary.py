@@ -31,7 +31,7 @@ def measure(chip: str, technology: str, operation: str, size: str) -> Mapping[st
     system = topo.load(OWN.get(technology, f"{chip},scale_up={technology}"))
     return {
         **topo.simulate(system, operation, size, ccl="ideal").record(),
-        "accelerator_Bps": float(system.fabric.egress[system.fabric.accelerators[0]]),
+        "accelerator_Bps": float(system.fabric.egress[0]),
     }
 
 
@@ -80,6 +80,7 @@ EXPERIMENT = Experiment(
             log_x=True,
             log_y=True,
             y_factor=1e-9,
+            limit="*bound_ratio",
             where={"operation": operation},
         )
         for operation in ("all-reduce", "all-to-all")

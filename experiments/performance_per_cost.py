@@ -151,7 +151,7 @@ EXPERIMENT = Experiment(
             "tokens_per_joule",
             "Mtokens_per_usd",
             ("system",),
-            "scatter",
+            "pareto",
             x_title="tokens for a joule",
             y_title="million tokens for a dollar, middle price",
         ),

@@ -100,7 +100,7 @@ def finding(records: list[Record]) -> Finding:
             evidence += [first, last]
             sentences.append(
                 f"{last['changes']} changes of {last['one_change_s']:.3g} s leave {system} ({best}) {left:.1%} of its "
-                f"speed; {halved:,.0f} changes halve it."
+                f"speed, which {halved:,.3g} changes halve."
             )
     return Finding("  ".join(sentences), evidence)
 

@@ -92,6 +92,7 @@ EXPERIMENT = Experiment(
             y_title="s",
             log_x=True,
             log_y=True,
+            limit="bound_s",
         ),
         Chart(
             "Distance from the bound",

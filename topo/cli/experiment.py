@@ -119,6 +119,7 @@ def _run(
     from topo.cli.experiments import call
     from topo.report.chart_figure import write_chart_figures
     from topo.sweep.design import Block
+    from topo.sweep.files import disk_in_words
     from topo.sweep.spec import parse_values
     from topo.sweep.store import Store, read_records
     from topo.sweep.tables import in_order
@@ -151,7 +152,8 @@ def _run(
         found = experiment.conclude(records)
         store.describe(about | {"finding": found.text, "evidence": [r["point"] for r in found.evidence]})
     if figures:
-        drawn = write_chart_figures(experiment.charts, records, results / "figures")
+        with disk_in_words(results, "the records are kept"):
+            drawn = write_chart_figures(experiment.charts, records, results / "figures")
         files += [str(path) for path in drawn]
     if as_json:
         echo_json(counts | {"finding": found.text, "files": files})

@@ -51,15 +51,20 @@ def command(
     """
     if docs is not None:
         from topo.report.experiment_page import write_experiment_page
+        from topo.sweep.files import disk_in_words
 
         _read(results)
-        click.echo(f"In {docs}: {', '.join(path.name for path in write_experiment_page(results, docs))}")
+        with disk_in_words(docs, "the records are kept"):
+            written = write_experiment_page(results, docs)
+        click.echo(f"In {docs}: {', '.join(path.name for path in written)}")
         return
     if figures is not None:
         from topo.report.chart_figure import write_chart_figures
+        from topo.sweep.files import disk_in_words
 
         records, about = _read(results)
-        written = write_chart_figures(_charts(records, about), records, figures)
+        with disk_in_words(figures, "the records are kept"):
+            written = write_chart_figures(_charts(records, about), records, figures)
         click.echo(f"In {figures}: {', '.join(path.name for path in written) or 'nothing, for want of data'}")
         return
     path = output or results / "report.html"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,26 +37,22 @@ def disk_in_words(folder: Path, kept: str) -> Iterator[None]:
         ) from problem
 
 
-def write_whole(path: Path, content: bytes | Callable[[Path], object]) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that at every instant either the old or the new one is there, complete.
 
     Parameters
     ----------
     path : Path
-    content : bytes or callable
-        What to write, or what writes it to a path that it is given.
+    content : bytes
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-        if callable(content):
-            content(part)
-        part.chmod(0o666 & ~_umask())
-        with part.open("rb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

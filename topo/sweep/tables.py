@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,9 @@ def write_tables(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[Pat
     """Write ``records.parquet`` and ``records.csv``, whole or not at all."""
     table = frame(records)
     parquet, csv = folder / PARQUET, folder / CSV
+    content = io.BytesIO()
+    table.write_parquet(content)  # not to the disk: polars has no plain word for a full one
     with disk_in_words(folder, "the journal is complete"):
-        write_whole(parquet, table.write_parquet)
-        write_whole(csv, table.write_csv)
+        write_whole(parquet, content.getvalue())
+        write_whole(csv, table.write_csv().encode())
     return [parquet, csv]

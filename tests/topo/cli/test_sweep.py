@@ -149,3 +149,29 @@ def test_a_signal_leaves_what_was_computed(
     assert all(
         json.loads(line.partition(" ")[2]) for line in journal.read_text(encoding="utf-8").splitlines()
     )
+
+
+def test_a_disk_that_is_full_when_the_tables_are_written(spec: Callable[[str], Path], tmp_path: Path) -> None:
+    """Files may not grow beyond what two records take, so that the journal fits and the tables do not."""
+    path = spec("run: {operation: all-reduce, on: ring:4, size: [1KiB, 2KiB]}")
+    code = (
+        "import resource; from topo.cli import main; import topo.cli.run, polars, topo.simulate; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); main()"
+    )
+    command = [
+        sys.executable,
+        "-B",
+        "-c",
+        code,
+        "sweep",
+        str(path),
+        "--results",
+        str(tmp_path / "r"),
+        "--jobs",
+        "1",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is full; the journal is complete; make room and give the same command again" in done.stderr
+    assert len((tmp_path / "r" / "journal.jsonl").read_bytes().splitlines()) == 2
+    assert not list((tmp_path / "r").glob("*.part"))
