@@ -283,7 +283,7 @@ def test_a_limit_on_the_domains_of_a_token() -> None:
 def test_tensor_parallelism_sends_its_activations(split: bool) -> None:
     """A layer: 4 all-reduces of b s h 2 bytes, or as gathers and scatters with two more gathers backwards.
 
-    The embedding sums its rows, the head its gradient (each a gather and a scatter), and the loss three numbers a token.
+    The embedding sums its rows and the head its gradient, each a gather and a scatter; the loss three numbers a token.
     """
     plan = Plan(tp=8, global_batch=1, seq=512, sequence_parallel=split)
     found = run(MODEL, ideal(8, FAST), plan)
