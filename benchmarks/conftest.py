@@ -8,6 +8,8 @@ from typing import Any
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+LOAD_BEFORE = os.getloadavg()[0]
+"""Processes that were running before the benchmarks."""
 KEPT = ("machine", "system", "python_version", "python_implementation")
 
 
@@ -21,6 +23,7 @@ def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, An
     kept["processor"] = cpu.get("brand_raw", "unknown")
     kept["cores"] = cpu.get("count")
     kept["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    kept["load_before"] = LOAD_BEFORE
     kept["numpy"], kept["numba"] = numpy.__version__, numba.__version__
     machine_info.clear()
     machine_info.update(kept)

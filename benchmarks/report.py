@@ -149,6 +149,17 @@ def draw(chips: np.ndarray, times: np.ndarray, memory: np.ndarray, slopes: tuple
         pyplot.close(figure)
 
 
+def disturbed(machine: dict[str, Any]) -> str:
+    """A word on what else ran."""
+    load = machine.get("load_before", 0.0)
+    if load < 0.2 * machine["cores"]:
+        return ""
+    return (
+        f" The machine was busy with other work: {load:.1f} processes were running on its {machine['cores']} cores "
+        "before the start, so that the times are longer than on a quiet one."
+    )
+
+
 def main() -> None:
     """Print the table; write the page and the figure."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results.json"
@@ -165,7 +176,7 @@ def main() -> None:
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, "
         f"Python {machine['python_version']}, numpy {machine['numpy']}, numba {machine['numba']}. Times are CPU "
         "seconds of one thread, the best of a few rounds. Compiled code is loaded before the clock starts; the first "
-        "use after installation takes some seconds more.",
+        "use after installation takes some seconds more." + disturbed(machine),
         "",
         *table(entries),
         "",

@@ -64,8 +64,10 @@ def test_growth(benchmark: Any, side: int) -> None:
             [sys.executable, "-c", GROWTH, name], check=True, capture_output=True, text=True
         )
         found: dict[str, float] = json.loads(done.stdout)
+        runs.append(found)
         return found
 
-    found = benchmark.pedantic(run, rounds=1)
-    benchmark.extra_info.update(found, chips=side**3)
-    assert found["seconds"] > 0
+    runs: list[dict[str, float]] = []
+    benchmark.pedantic(run, rounds=3)
+    benchmark.extra_info.update({key: min(one[key] for one in runs) for key in runs[0]}, chips=side**3)
+    assert benchmark.extra_info["seconds"] > 0
