@@ -33,19 +33,22 @@ class Offer:
         Bytes from which on it is there.
     ranks : int
         Ranks from which on it is there.
+    inside : bool
+        Whether it is there inside one domain only.
     """
 
     algorithm: str
     protocol: str = ""
     least: float = 0.0
     ranks: int = 0
+    inside: bool = False
 
 
 def offers(ccl: CCL, collective: Collective) -> list[Offer]:
     """What the library offers for an operation.
 
-    In its file an offer is a name, or a mapping of ``algorithm``, ``protocol``, ``from`` (a size) and ``ranks``
-    (the fewest).
+    In its file an offer is a name, or a mapping of ``algorithm``, ``protocol``, ``from`` (a size), ``ranks`` (the
+    fewest) and ``inside`` (one domain only).
     """
     tables: Mapping[str, Any] = ccl.tuner
     found = []
@@ -55,7 +58,13 @@ def offers(ccl: CCL, collective: Collective) -> list[Offer]:
         else:
             least = parse_bytes(entry["from"]) if "from" in entry else 0.0
             found.append(
-                Offer(entry["algorithm"], entry.get("protocol", ""), least, int(entry.get("ranks", 0)))
+                Offer(
+                    entry["algorithm"],
+                    entry.get("protocol", ""),
+                    least,
+                    int(entry.get("ranks", 0)),
+                    bool(entry.get("inside", False)),
+                )
             )
     return found
 
@@ -80,6 +89,7 @@ def calls(ccl: CCL, collective: Collective, place: Place, algorithm: str = "auto
         for offer in listed
         if algorithm in ("auto", offer.algorithm)
         and (algorithm != "auto" or (collective.bytes >= offer.least and place.ranks >= offer.ranks))
+        and (algorithm != "auto" or place.nodes == 1 or not offer.inside)
         and _fits(offer.algorithm, collective, place)
         for protocol in ((offer.protocol,) if offer.protocol else protocols(ccl))
     ]

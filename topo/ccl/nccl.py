@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from topo.ccl.call import Call, Terms
+from topo.ccl.call import Call, Terms, wired_rings
 from topo.ccl.model import CCL, PROTOCOLS, LinkClass
 from topo.ccl.place import Place
 from topo.ccl.tuner import COLLNET, MICRO, Choice, Communicator, channels_used, choices, in_switch_chunk
@@ -163,6 +163,8 @@ def factor(links: LinkClass, protocol: str, port: float) -> float:
 
 
 def _ring(place: Place) -> str:
+    if place.nodes == 1 and wired_rings(place.site) > 1:
+        return "rings"
     if place.nodes == 1 or not place.even or place.per_node == 1:
         return "ring"
     return "multi-rail-ring"

@@ -42,6 +42,20 @@ def test_a_pair_has_one_link() -> None:
     assert all_eight.busbw_Bps == pytest.approx(313e9, rel=0.1)
 
 
+def test_wired_gpus_ring_over_every_cable() -> None:
+    v100 = topo.simulate("dgx1-v100", "all-reduce", "4GiB")
+    assert v100.algorithm == "ring"
+    # Six cables of 20 GB/s a GPU; NVIDIA expects 122 GB/s of this machine, an operator measured 135.
+    assert v100.busbw_Bps == pytest.approx(122e9, rel=0.05)
+
+
+def test_rings_between_machines_leave_over_every_nic() -> None:
+    two = topo.simulate("mi300x*2", "all-reduce", "4GiB")
+    assert 250e9 < two.busbw_Bps < 400e9
+    small = topo.simulate("mi300x*8", "all-reduce", "8")
+    assert small.time_s < 150e-6
+
+
 def test_algorithms_in_the_librarys_words_and_registered_ones() -> None:
     ring, nvls = (topo.simulate("dgx-h100", "all-reduce", "1GiB", algorithm=a) for a in ("ring", "nvls"))
     assert ring.algorithm == "ring"

@@ -36,7 +36,8 @@ def test_no_call_beats_what_was_said_to_be_its_least(name: str, operation: str) 
 
 
 def test_the_longest_schedules_come_last() -> None:
-    system = topologies.load("cloudmatrix384")
+    # A missing cable leaves nothing to fold, so that every transfer is spelled out.
+    system = topologies.load("cloudmatrix384,failed=1@seed7")
     library, collective = library_of(system), Collective("all-reduce", 384, SIZE)
     place = place_of(Site(system.fabric, np.arange(384)), system_links(system, library))
     order = sized(offered(library, collective, place), collective, place)
