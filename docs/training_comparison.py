@@ -37,7 +37,7 @@ SECTIONS = {
 }
 """Systems of each comparison: equal peak FLOP/s, about 180 PFLOP/s of dense bf16; equal money, about 2.6
 million USD."""
-LIMIT = 60
+LIMIT = 80
 """Simulations of a search at most."""
 FINALISTS = 2
 """Plans of a search that run with full contention at most."""

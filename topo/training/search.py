@@ -3,8 +3,9 @@
 1. All plans of the :class:`~topo.training.space.Space` are listed.  Those that do not fit the memory leave, and those
    that another plan is sure to match (:meth:`~topo.training.scout.Scout.candidates`).
 2. Each has a floor under its time, wherever it lies, and one in every placement (:mod:`topo.training.floor`).  The plan
-   with the lowest floor per token is laid out in all ways, or, where it is laid out already, simulated with its
-   collectives in isolation; until the lowest floor left is above the best time.
+   that promises the least time is laid out in all ways, or, where it is laid out already, simulated with its
+   collectives in isolation; until the lowest floor left is above the best time.  A plan promises its floor, times what
+   plans of the same degrees took more than theirs.
 3. The best run once more, and for the record, with full contention, until the best of them beats what the next takes
    in isolation.
 
@@ -234,25 +235,20 @@ Runner = Callable[[Sequence[tuple[Plan, str, str]]], list["StepResult | str"]]
 
 
 class _Hunt:
-    """The plans that are left, the lowest floor first, and what came of those that were simulated."""
+    """The plans that are left, and what came of those that were simulated."""
 
     def __init__(
         self, job: Job, scout: Scout, ready: Sequence[Candidate], limit: int, wave: int = WAVE
     ) -> None:
         self.job, self.scout, self.limit, self.size = job, scout, limit, wave
-        self.left: list[tuple[tuple[float, str, str], int, Candidate]] = []
-        self._listed = 0
-        for candidate in ready:
-            self._put(candidate)
+        self.left = dict(enumerate(ready))
+        self._listed = len(ready)
+        self._slower: dict[tuple[object, ...], float] = {}
         self.found: list[Found] = []
         self.finals: list[Found] = []
         self.refused: dict[str, int] = {}
         self.simulated = self.laid_out = 0
         self.complete = True
-
-    def _put(self, candidate: Candidate) -> None:
-        self._listed += 1
-        heapq.heappush(self.left, (candidate.order, self._listed, candidate))
 
     @property
     def best(self) -> float:
@@ -262,7 +258,20 @@ class _Hunt:
     @property
     def floor(self) -> float:
         """Seconds per token that no plan left beats."""
-        return self.left[0][0][0] if self.left else float("inf")
+        return min((candidate.order[0] for candidate in self.left.values()), default=float("inf"))
+
+    def expected(self, candidate: Candidate) -> float:
+        """Seconds per token, if it stands to its floor as plans of the same degrees do that were simulated."""
+        slower = self._slower.get(_likes(candidate, candidate.placement))
+        if slower is None:
+            slower = self._slower.get(_likes(candidate, ""), 1.0)
+        return candidate.order[0] * slower
+
+    def _learn(self, candidate: Candidate, seconds: float) -> None:
+        for placement in (candidate.placement, ""):
+            likes = _likes(candidate, placement)
+            ratio = rounded(seconds / candidate.floor_s)
+            self._slower[likes] = min(self._slower.get(likes, ratio), ratio)
 
     def rest(self) -> list[Found]:
         """What did not run with full contention, the best first."""
@@ -272,25 +281,41 @@ class _Hunt:
 
     def wave(self, run: Runner) -> bool:
         """Simulate the next few plans; False when none left can win, or no more may be simulated."""
-        chosen: list[Candidate] = []
         best = self.best
-        while self.left and len(chosen) < self.size and self.floor < best:
-            *_, candidate = heapq.heappop(self.left)
-            if candidate.placement:
-                chosen.append(candidate)
-                continue
-            for placed in self.scout.placed(candidate):
-                self.laid_out += 1
-                self._put(placed)
-        if not chosen:
-            return False
         room = max(self.limit - self.simulated + len(self.finals), 0)
-        for candidate in chosen[room:]:
-            self._put(candidate)
-        chosen = chosen[:room]
-        if not chosen:
+        queue = [
+            (self.expected(candidate), candidate.order, number)
+            for number, candidate in self.left.items()
+            if candidate.order[0] < best
+        ]
+        if not queue:
+            return False
+        if not room:
             self.complete = False
             return False
+        heapq.heapify(queue)
+        chosen: list[Candidate] = []
+        tried: set[tuple[object, ...]] = set()
+        while queue and len(chosen) < min(self.size, room):
+            number = heapq.heappop(queue)[2]
+            candidate = self.left[number]
+            if candidate.placement:
+                likes = _likes(candidate, candidate.placement)
+                if likes in tried:
+                    continue
+                if likes not in self._slower:
+                    tried.add(likes)  # one says enough of the others for now
+                chosen.append(self.left.pop(number))
+                continue
+            del self.left[number]
+            for placed in self.scout.placed(candidate):
+                self.laid_out += 1
+                self._listed += 1
+                self.left[self._listed] = placed
+                if placed.order[0] < best:
+                    heapq.heappush(queue, (self.expected(placed), placed.order, self._listed))
+        if not chosen:
+            return self.wave(run)
         results = run([(c.plan, c.placement, "isolated") for c in chosen])
         self.simulated += len(chosen)
         for candidate, result in zip(chosen, results, strict=True):
@@ -302,6 +327,7 @@ class _Hunt:
                     f"{result.plan} took {result.step_s:.6g} s, below its floor of {candidate.floor_s:.6g} s",
                     "this is a bug",
                 )
+            self._learn(candidate, result.step_s)
             self.found.append(Found(candidate.plan, result))
         return True
 
@@ -321,6 +347,13 @@ class _Hunt:
             else:
                 self.finals.append(Found(found.plan, result))
         return True
+
+
+def _likes(candidate: Candidate, placement: str) -> tuple[object, ...]:
+    """What plans have in common that stand alike to their floors: degrees, sharding and placement."""
+    plan = candidate.plan
+    degrees = (plan.tp, plan.cp, plan.pp, plan.dp, plan.ep, plan.shards)
+    return *degrees, plan.zero == 3, placement
 
 
 _job: Job | None = None
