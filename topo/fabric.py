@@ -99,7 +99,7 @@ class Fabric:
     ----------
     name : str
         What people call it.
-    nodes : tuple of hashable
+    nodes : sequence of hashable
         Node labels; every other field speaks of their positions.
     kind : int array [nodes]
         0 accelerator, 1 switch, 2 NIC.
@@ -131,7 +131,7 @@ class Fabric:
     """
 
     name: str
-    nodes: tuple[Hashable, ...]
+    nodes: Sequence[Hashable]
     kind: IntArray
     accelerators: IntArray
     source: IntArray

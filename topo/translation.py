@@ -106,6 +106,9 @@ def _torus_orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
         return None
     if not np.array_equal(fabric.accelerators, np.arange(count)):
         return None
+    in_order = _node_by_node(fabric, grid)
+    if in_order is not None:
+        return in_order
     of_link = np.full(fabric.links, -1, dtype=np.int64)
     stride, orbits = count, 0
     step = fabric.target - fabric.source
@@ -129,6 +132,34 @@ def _torus_orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
     first = np.full(orbits, fabric.links, dtype=np.int64)
     np.minimum.at(first, of_link, np.arange(fabric.links))
     return Orbits(of_link, first, np.full(orbits, count, dtype=np.int64))
+
+
+def _node_by_node(fabric: Fabric, grid: Grid) -> Orbits | None:
+    """The same where the links stand node by node and dimension by dimension, all those of a dimension alike."""
+    count = grid.size
+    long = [d for d in grid.dimensions if grid.shape[d] > 2]
+    if len(long) < len(grid.dimensions) or fabric.links != 2 * len(long) * count:
+        return None
+    width = 2 * len(long)
+    source, target, of_link = (
+        x.reshape(count, width) for x in (fabric.source, fabric.target, np.empty(fabric.links, np.int64))
+    )
+    nodes = np.arange(count)
+    if (source != nodes[:, None]).any():
+        return None
+    for place, d in enumerate(long):
+        pair = slice(2 * place, 2 * place + 2)
+        up, down = (np.roll(nodes.reshape(grid.shape), -step, axis=d).ravel() for step in (1, -1))
+        ends = np.sort(target[:, pair], axis=1)
+        if (ends[:, 0] != np.minimum(up, down)).any() or (ends[:, 1] != np.maximum(up, down)).any():
+            return None
+        for of_links in (fabric.bandwidth, fabric.latency, fabric.cables):
+            here = of_links.reshape(count, width)[:, pair]
+            if (here != here[0, 0]).any():
+                return None
+        of_link[:, pair] = np.where(target[:, pair] == up[:, None], 2 * place, 2 * place + 1)
+    # Every orbit has one link of the first node.
+    return Orbits(of_link.ravel(), np.argsort(of_link[0]), np.full(width, count, dtype=np.int64))
 
 
 def block_orbits(fabric: Fabric, block: int) -> tuple[Orbits, IntArray] | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
+from typing import overload
 
 import networkx as nx
 import numpy as np
@@ -211,6 +213,38 @@ def grid_graph(
     return graph
 
 
+@dataclass(frozen=True, eq=False)
+class GridLabels(Sequence[Hashable]):
+    """Labels of the nodes of a grid, ``0.3.1``, made when they are asked for: equal to the tuple of them all."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    @overload
+    def __getitem__(self, place: int) -> Hashable: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Hashable, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Hashable | tuple[Hashable, ...]:
+        if isinstance(place, slice):
+            return tuple(self[i] for i in range(*place.indices(len(self))))
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        return ".".join(map(str, map(int, np.unravel_index(int(place) % len(self), self.shape))))
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return (".".join(map(str, place)) for place in product(*map(range, self.shape)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (tuple, GridLabels)) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
 def grid_fabric(grid: Grid, bandwidth: checks.Quantities, latency: checks.Quantities, name: str) -> Fabric:
     """The compiled fabric of an untwisted grid, without the graph: the same as that of :func:`grid_graph`.
 
@@ -226,19 +260,26 @@ def grid_fabric(grid: Grid, bandwidth: checks.Quantities, latency: checks.Quanti
     delays = checks.latencies(latency, dimensions, "dimension")
     checks.affordable(name, count, 2 * dimensions * count, "use a smaller grid, or coarsen it")
     nodes = np.arange(count)
-    parts = []
+    targets, numbers, dimension = [], [], []
     for d in grid.dimensions:
-        near = np.concatenate([grid.neighbours(nodes, d, s) for s in (1, -1)])
-        pairs, times = np.unique((np.tile(nodes, 2) * count + near)[near >= 0], return_counts=True)
-        parts.append((pairs // count, pairs % count, times, np.full(len(pairs), d)))
-    none = np.zeros(0, dtype=np.int64)
-    source, target, cables, along = map(np.concatenate, zip(*(parts or [(none,) * 4]), strict=True))
-    order = np.lexsort((along, source))
-    source, target, cables, along = source[order], target[order], cables[order], along[order]
+        up, down = grid.neighbours(nodes, d, 1), grid.neighbours(nodes, d, -1)
+        # A closed dimension of length 2 meets the same neighbour both ways: two cables.
+        double = (up == down) & (up >= 0)
+        targets += [np.minimum(up, down), np.where(double, -1, np.maximum(up, down))]
+        numbers += [np.where(double, 2, 1), np.ones(count, dtype=np.int64)]
+        dimension += [d, d]
+    # Link by link of each node: dimension by dimension, the nearer of the two neighbours in rank order first.
+    width = len(dimension)
+    target = np.stack(targets, axis=1).ravel() if width else np.zeros(0, dtype=np.int64)
+    cables = np.stack(numbers, axis=1).ravel() if width else np.zeros(0, dtype=np.int64)
+    there = target >= 0
+    source, along = np.repeat(nodes, width), np.tile(np.asarray(dimension, dtype=np.int64), count)
+    if not there.all():
+        source, target, cables, along = source[there], target[there], cables[there], along[there]
     off = np.zeros(count, dtype=bool)
     return Fabric(
         name=name,
-        nodes=tuple(".".join(map(str, place)) for place in product(*map(range, grid.shape))),
+        nodes=GridLabels(grid.shape),
         kind=np.zeros(count, dtype=np.int64),
         accelerators=nodes,
         source=source,

@@ -19,7 +19,7 @@ from topo.hashing import Colours, mix
 from topo.network.program import Program, pointer_from
 
 MAX_ROUNDS = 200
-COMPILED, COMPILED_ANYWAY = 50_000, 1_000_000
+COMPILED, COMPILED_ANYWAY = 1_000, 1_000_000
 """Entries of the routes beyond which compiled code refines: where numba is loaded already, and where not."""
 
 
