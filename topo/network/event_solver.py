@@ -8,6 +8,7 @@ too; so the rates are certified at every event.  When an event changes much, eve
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,9 @@ from topo.network.event_times import (
     SPARE,
 )
 from topo.network.program import Program
+
+VIEWS = ("_table", "unfinished", "_capacity", "_dirty")
+"""What points into other arrays."""
 
 
 class EventSolver:
@@ -101,11 +105,27 @@ class EventSolver:
         self.arrivals = np.concatenate([self.arrivals, fresh])
         self.numbers[SPARE] = old
         self.numbers[ROOM] += more
+        self._point()
+
+    def _point(self) -> None:
+        """Where the arrays lie and how long they are, as the kernel wants it."""
         arrays = [getattr(self, name) for name in kernel.ARRAYS]
+        addresses = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
+        lengths = (ctypes.c_int64 * len(arrays))(*[len(array) for array in arrays])
         self._table = (
-            (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays]),
-            (ctypes.c_int64 * len(arrays))(*[len(array) for array in arrays]),
+            ctypes.cast(addresses, ctypes.POINTER(ctypes.c_void_p)),
+            ctypes.cast(lengths, ctypes.POINTER(ctypes.c_int64)),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies: what points at arrays points at those of the copy."""
+        return {key: value for key, value in vars(self).items() if key not in VIEWS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.unfinished = self.numbers[NUMBERS:]
+        self._capacity, self._dirty = self.links["capacity"], self.links["dirty"]
+        self._point()
 
     @property
     def now(self) -> float:
