@@ -110,11 +110,17 @@ def mapped_block(record: Mapping[str, Any]) -> str:
             )
         )
     if "outside_bytes" in record:
+        whole = record["tensor"] == 1
+        matrices = "matrices whole" if whole else f"matrices over {record['tensor']} accelerators"
+        shared = record["outside_shared"]
         ways = f"{format_bandwidth(record['down_Bps'])} down, {format_bandwidth(record['up_Bps'])} up"
         rows += [
             ("weights", f"from {record['outside_memory']}; {ways}, {record['passes']} times a step"),
-            ("split", f"matrices over {record['tensor']} accelerators, recompute {record['recompute']}"),
-            ("memory", f"{record['outside_bytes'] / 1e9:,.1f} GB outside each machine"),
+            ("split", f"{matrices}, recompute {record['recompute']}"),
+            (
+                "memory",
+                f"{record['outside_bytes'] / 1e9:,.1f} GB outside{'' if shared else ', for each machine'}",
+            ),
         ]
     if "memory_bytes" in record:
         rows.append(("memory", f"{record['memory_bytes'] / 1e9:,.1f} GB on the whole machine"))

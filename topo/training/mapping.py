@@ -152,7 +152,11 @@ def _streamed(
             break
     if best is None:
         raise refused or DataflowError(f"{model.name} cannot be split over {system.name}")
-    return best | {"outside_bytes": outside, "outside_memory": memory.technology}
+    return best | {
+        "outside_bytes": outside,
+        "outside_memory": memory.technology,
+        "outside_shared": memory.shared,
+    }
 
 
 def _split(
