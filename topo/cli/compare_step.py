@@ -106,5 +106,5 @@ def command(
         for name, gap in gaps.items():
             if gap >= PROVED:
                 click.echo(f"{name}: another plan could save {gap:.1%} at most.")
-        for error in refused.values():
-            click.echo(f"Left out: {error}.")
+        for reason in refused.values():
+            click.echo(f"Left out: {reason}.")
