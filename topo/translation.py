@@ -150,14 +150,15 @@ def _node_by_node(fabric: Fabric, grid: Grid) -> Orbits | None:
     for place, d in enumerate(long):
         pair = slice(2 * place, 2 * place + 2)
         up, down = (np.roll(nodes.reshape(grid.shape), -step, axis=d).ravel() for step in (1, -1))
-        ends = np.sort(target[:, pair], axis=1)
-        if (ends[:, 0] != np.minimum(up, down)).any() or (ends[:, 1] != np.maximum(up, down)).any():
+        near, far = target[:, 2 * place], target[:, 2 * place + 1]
+        if (near != np.minimum(up, down)).any() or (far != np.maximum(up, down)).any():
             return None
         for of_links in (fabric.bandwidth, fabric.latency, fabric.cables):
             here = of_links.reshape(count, width)[:, pair]
             if (here != here[0, 0]).any():
                 return None
-        of_link[:, pair] = np.where(target[:, pair] == up[:, None], 2 * place, 2 * place + 1)
+        of_link[:, 2 * place] = 2 * place + (near != up)
+        of_link[:, 2 * place + 1] = 2 * place + (far != up)
     # Every orbit has one link of the first node.
     return Orbits(of_link.ravel(), np.argsort(of_link[0]), np.full(width, count, dtype=np.int64))
 
@@ -315,27 +316,31 @@ def _counted(fabric: Fabric, grid: Grid, orbits: Orbits, shifts: IntArray) -> Ro
     nodes = fabric.accelerators
     rows, links, loads = [], [], []
     latency = np.zeros(count)
+    of_first = np.flatnonzero(fabric.source == nodes[0])
     for d in grid.dimensions:
         length = grid.shape[d]
-        ahead = shifts[:, d] % length
-        back = length - ahead
+        ahead = shifts[:, d]
+        if ahead.min(initial=0) < 0 or ahead.max(initial=0) >= length:
+            ahead = ahead % length
         ways = []
         for direction in (1, -1):
             onward = grid.neighbours(np.zeros(1, dtype=np.int64), d, direction)
-            link = int(fabric.links_between(nodes[:1], nodes[onward])[0])
-            ways.append(link)
-        up = np.where(2 * ahead < length, ahead, np.where(2 * ahead == length, ahead / 2, 0.0))
-        down = np.where(2 * ahead > length, back, np.where(2 * ahead == length, ahead / 2, 0.0))
+            ways.append(int(of_first[fabric.target[of_first] == nodes[onward]][0]))
+        # Everything there is to know of a displacement, by its length ahead.
+        far = np.arange(length)
+        back = length - far
+        up = np.where(2 * far < length, far, np.where(2 * far == length, far / 2, 0.0))
+        down = np.where(2 * far > length, back, np.where(2 * far == length, far / 2, 0.0))
         for link, hops in zip(ways, (up, down), strict=True):
-            used = np.flatnonzero(hops)
+            used = np.flatnonzero((hops > 0)[ahead])
             orbit = orbits.of_link[link]
             rows.append(used)
             links.append(np.full(len(used), orbit))
-            loads.append(hops[used] * grid.size / orbits.size[orbit])
+            loads.append((hops * grid.size / orbits.size[orbit])[ahead[used]])
         slower = np.maximum(
             np.where(up > 0, fabric.latency[ways[0]], 0.0), np.where(down > 0, fabric.latency[ways[1]], 0.0)
         )
-        latency += slower * np.minimum(ahead, back)
+        latency += (slower * np.minimum(far, back))[ahead]
     return routes_from_entries(
         count, np.concatenate(rows), np.concatenate(links), np.concatenate(loads), latency, len(orbits.size)
     )

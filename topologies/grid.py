@@ -262,7 +262,7 @@ def grid_fabric(grid: Grid, bandwidth: checks.Quantities, latency: checks.Quanti
     nodes = np.arange(count)
     targets, numbers, dimension = [], [], []
     for d in grid.dimensions:
-        up, down = grid.neighbours(nodes, d, 1), grid.neighbours(nodes, d, -1)
+        up, down = _neighbours(grid, d, 1), _neighbours(grid, d, -1)
         # A closed dimension of length 2 meets the same neighbour both ways: two cables.
         double = (up == down) & (up >= 0)
         targets += [np.minimum(up, down), np.where(double, -1, np.maximum(up, down))]
@@ -296,6 +296,15 @@ def grid_fabric(grid: Grid, bandwidth: checks.Quantities, latency: checks.Quanti
         routing="dimension-order",
         one_pass=off,
     )
+
+
+def _neighbours(grid: Grid, dimension: int, direction: int) -> npt.NDArray[np.int64]:
+    """As :meth:`topo.fabric.Grid.neighbours` of all nodes of an untwisted grid, without their coordinates."""
+    nodes = np.arange(grid.size).reshape(grid.shape)
+    moved = np.roll(nodes, -direction, axis=dimension)
+    if not grid.wrap[dimension]:
+        np.moveaxis(moved, dimension, 0)[-1 if direction == 1 else 0] = -1
+    return moved.ravel()
 
 
 def large_torus(
