@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,8 +179,7 @@ def dollars(record: dict[str, Any]) -> float:
 
 def table(records: list[dict[str, Any]], money: bool) -> list[str]:
     """The systems of one comparison, the best first, and why it is."""
-    able = [r for r in records if "split" in r and (r["price"] or not money)]
-    able.sort(key=lambda r: dollars(r) if money else -r["mfu"])
+    able = ranked(records, money)
     last = " million USD | USD per 10^12 tokens |" if money else ""
     lines = [
         "| system | chips | peak PFLOP/s | tokens/s | MFU | kernels' share of peak | computation "
@@ -201,6 +201,18 @@ def table(records: list[dict[str, Any]], money: bool) -> list[str]:
     lines += [f"- {r['system']}: {detail(r)}" for r in able]
     lines += [f"- {r['system']} is missing: {absent(r, money)}." for r in records if r not in able]
     return [*lines, ""]
+
+
+def ranked(records: list[dict[str, Any]], money: bool) -> list[dict[str, Any]]:
+    """The systems of one comparison that run the model, the best first."""
+    able = [r for r in records if "split" in r and (r["price"] or not money)]
+    return sorted(able, key=lambda r: dollars(r) if money else -float(r["mfu"]))
+
+
+def first_sentence(able: list[dict[str, Any]], money: bool) -> str:
+    """Who wins, and by what."""
+    text = reasons(able, money)[0]
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
 
 
 def unproved(record: dict[str, Any]) -> str:
@@ -369,9 +381,9 @@ of them slower than the best, and the others are simulated. *Another plan saves 
 is a proof, among the plans listed, that the one shown is the fastest.
 
 Where weights, gradients and optimizer states exceed the memory of the whole machine, no plan exists. Then machines with
-a memory outside stream their weights from it (wse3 from MemoryX, dojo from the interface processors at the edge of its
-trays), and others are tried with a region of the mesh for every layer; what still does not fit is listed with the
-reason. A chip of wse3 is a reticle field, 84 on a wafer; a chip of dojo is a die.
+memory outside (wse3, dojo) stream the weights from there, a layer at a time, under the best split of the matrices and
+with or without recomputation; there is no list of plans to prove anything about, so the column shows a dash. A chip of
+wse3 is a reticle field, 84 on a wafer; a chip of dojo is a die.
 
 MFU is the product of three shares: of the peak that the kernels reach, of the step that is computation, and of the
 computed FLOPs that are the model's and not computed a second time. The first is mostly an input: a number for each
@@ -397,6 +409,7 @@ dgx-h100 is the servers with their network cards, without switches. So this part
 }
 
 
+SHORT = {"flops": "equal peak", "price": "equal money"}
 PICTURE = "training-comparison.svg"
 CAPTION = """Where the step goes under equal peak FLOP/s, the best system first. The first three pieces are computation:
 what the model asks for at the peak of the chips, what is computed a second time, and what kernels lose to the peak.
@@ -405,7 +418,8 @@ what the model asks for at the peak of the chips, what is computed a second time
 
 def page(models: list[str], limit: int, jobs: int | None, simulate: bool) -> str:
     """The whole page."""
-    lines = [INTRODUCTION]
+    lines: list[str] = []
+    short: list[str] = []
     missing: list[str] = []
     for key, systems in SECTIONS.items():
         bars: dict[str, list[dict[str, Any]]] = {}
@@ -415,17 +429,22 @@ def page(models: list[str], limit: int, jobs: int | None, simulate: bool) -> str
         for model in models:
             records = []
             for name in systems:
-                record = stored(model, name, limit, jobs, simulate)
+                priced = key != "price" or topo.load(name).price_usd is not None
+                record = stored(model, name, limit, jobs, simulate and priced)
                 records.append(record)
                 if record.get("refused") == "not simulated yet" and (key != "price" or record["price"]):
                     missing.append(f"{model} on {name}")
             lines += [f"### {model}", "", *table(records, key == "price")]
+            best = ranked(records, key == "price")
+            short += (
+                [f"- {model}, {SHORT[key]}: {first_sentence(best, key == 'price')}"] if len(best) > 1 else []
+            )
             bars[model] = sorted((r for r in records if "split" in r), key=lambda r: -float(r["mfu"]))
         if key == "flops":
             drawn(bars, HERE / PICTURE)
     if missing:
-        lines.insert(1, f"**Not complete:** not simulated yet are {', '.join(missing)}.\n")
-    return "\n".join(lines).rstrip() + "\n"
+        short.append(f"\n**Not complete:** not simulated yet are {', '.join(missing)}.")
+    return "\n".join([INTRODUCTION, "## In short", "", *short, "", *lines]).rstrip() + "\n"
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ def search_record(result: SearchResult) -> dict[str, Any]:
 
 
 def write_search_figure(result: SearchResult, path: Path) -> None:
-    """Time per token against memory of every simulated plan; the Pareto set joined by a line."""
+    """Speed, and money where the system has a price, against memory of every simulated plan; the Pareto set joined."""
     from topo.report.style import check_picture, look, save, styled
 
     check_picture(path)
@@ -162,14 +162,27 @@ def write_search_figure(result: SearchResult, path: Path) -> None:
                 label=f"contention {contention}",
             )
         front = sorted((found.result for found in result.pareto), key=lambda r: r.memory_bytes)
-        axis.plot([r.memory_bytes / 1e9 for r in front], [r.tokens_per_s for r in front], lw=1, zorder=0)
+        sizes, speeds = [r.memory_bytes / 1e9 for r in front], [r.tokens_per_s for r in front]
+        axis.plot(sizes, speeds, lw=1, zorder=0, drawstyle="steps-post")
         for r in front[-2:]:
             axis.annotate(r.plan.split(", ")[0], (r.memory_bytes / 1e9, r.tokens_per_s), fontsize=7)
         axis.set_xlabel("GB on the fullest accelerator")
         axis.set_ylabel("tokens/s")
+        best = result.best.result
+        if best.cost_per_trillion_tokens_usd:
+            # On one system, money for a token and tokens in a second are inverse.
+            times = best.cost_per_trillion_tokens_usd * best.tokens_per_s
+            money = axis.secondary_yaxis("right", functions=(_inverse(times), _inverse(times)))
+            money.set_ylabel(f"USD for 10$^{{12}}$ tokens ({best.cost_basis})")
         axis.set_title(f"{result.model} on {result.system}: {result.considered:,} plans considered")
         axis.legend()
         save(figure, path)
+
+
+def _inverse(times: float) -> Callable[[Any], Any]:
+    import numpy as np
+
+    return lambda value: times / np.maximum(value, times * 1e-12)
 
 
 def _aligned(rows: Sequence[Sequence[str]], left: tuple[int, ...]) -> str:
