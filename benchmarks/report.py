@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from topo.report.figures import save
-from topo.report.style import look, styled
+from topo.report.style import look, save, styled
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"

@@ -117,6 +117,24 @@ def test_each_switch_that_joins_all_is_a_tree_of_its_own() -> None:
     assert len(np.unique(ways.link * 1000 + ways.virtual)) == len(ways.link)
 
 
+def test_labels_and_order_of_edges_change_nothing() -> None:
+    fabric = clos(3, [5e9, 20e9, 10e9])
+    graph, random = fabric.to_networkx(), np.random.default_rng(1)
+    other = nx.DiGraph(**graph.graph)
+    names = {node: f"x{k}" for node, k in zip(graph, random.permutation(len(graph)).tolist(), strict=True)}
+    for node, data in graph.nodes(data=True):
+        other.add_node(names[node], **data)
+    edges = list(graph.edges(data=True))
+    for i in random.permutation(len(edges)).tolist():
+        a, b, data = edges[i]
+        other.add_edge(names[a], names[b], **data)
+    one, two = (
+        sound(compiled(given, "all-reduce", 6e6, "nvls"), given, buffer=4)
+        for given in (fabric, Fabric.from_networkx(other))
+    )
+    np.testing.assert_array_equal(one.row_finish, two.row_finish)
+
+
 @pytest.mark.parametrize("buffer", [1, 2])
 def test_no_deadlock_in_the_smallest_buffers(buffer: int) -> None:
     for system in ("dgx-h100", "switch:7,in_network=true"):
