@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
@@ -12,15 +13,18 @@ import numpy as np
 import topo
 from topo.algorithms import Site, build
 from topo.collective import Collective
-from topo.fabric import Fabric, IntArray
+from topo.fabric import Fabric, FloatArray, IntArray
 from topo.network import Program, compile_program
 from topo.network.fold import Folded, fold
-from topo.network.program import assembled, pointer_from
+from topo.network.program import assembled, flow_program, pointer_from
 from topo.network.solver import run_alone
 from topo.network.structured import structured
-from topo.routing import find_routes, routes_from_entries
+from topo.routing import Routes, find_routes, routes_from_entries
 from topo.schedule import Schedule
 from topo.system import System
+
+if TYPE_CHECKING:
+    import simpy
 
 MEBI = 2.0**20
 
@@ -161,24 +165,7 @@ def irregular(lanes: int, flows: int) -> Program:
     waiting, before = order[1:][follows], order[:-1][follows]
     gate = np.full(rows, -1)
     gate[waiting] = before
-    return Program(
-        bytes=size,
-        repeat=np.ones(rows, dtype=np.int64),
-        latency=routes.latency,
-        step=np.zeros(rows, dtype=np.int64),
-        count=np.ones(rows, dtype=np.int64),
-        route_pointer=routes.pointer,
-        route_link=routes.link,
-        route_weight=routes.fraction,
-        capacity=fabric.bandwidth,
-        member_pointer=np.arange(rows + 1),
-        member_row=np.arange(rows),
-        gate_on_arrival=np.ones(rows, dtype=bool),
-        gate_repeat=np.ones(rows, dtype=np.int64),
-        wait_pointer=pointer_from((gate >= 0).astype(np.int64)),
-        wait_gate=gate[gate >= 0],
-        wait_lag=np.zeros(len(waiting), dtype=np.int64),
-    )
+    return each_once(routes, size, fabric.bandwidth, gate)
 
 
 def permutation(name: str) -> Program:
@@ -193,10 +180,18 @@ def permutation(name: str) -> Program:
 def one_each(fabric: Fabric, source: IntArray, target: IntArray, size: float) -> Program:
     """Independent transfers of one size."""
     routes = find_routes(fabric, source, target)
-    rows = len(source)
-    none = np.zeros(0, dtype=np.int64)
+    return each_once(routes, np.full(len(source), size), fabric.bandwidth)
+
+
+def each_once(
+    routes: Routes, size: FloatArray, capacity: FloatArray, after: IntArray | None = None
+) -> Program:
+    """Transfers that happen once, each when the one that ``after`` names has arrived; -1 names none."""
+    rows = len(size)
+    gates = 0 if after is None else rows
+    waiting = np.zeros(rows, dtype=bool) if after is None else after >= 0
     return Program(
-        bytes=np.full(rows, size),
+        bytes=size,
         repeat=np.ones(rows, dtype=np.int64),
         latency=routes.latency,
         step=np.zeros(rows, dtype=np.int64),
@@ -204,14 +199,14 @@ def one_each(fabric: Fabric, source: IntArray, target: IntArray, size: float) ->
         route_pointer=routes.pointer,
         route_link=routes.link,
         route_weight=routes.fraction,
-        capacity=fabric.bandwidth,
-        member_pointer=np.zeros(1, dtype=np.int64),
-        member_row=none,
-        gate_on_arrival=np.zeros(0, dtype=bool),
-        gate_repeat=none,
-        wait_pointer=np.zeros(rows + 1, dtype=np.int64),
-        wait_gate=none,
-        wait_lag=none,
+        capacity=capacity,
+        member_pointer=np.arange(gates + 1),
+        member_row=np.arange(gates),
+        gate_on_arrival=np.ones(gates, dtype=bool),
+        gate_repeat=np.ones(gates, dtype=np.int64),
+        wait_pointer=pointer_from(waiting.astype(np.int64)),
+        wait_gate=np.zeros(0, dtype=np.int64) if after is None else after[waiting],
+        wait_lag=np.zeros(int(waiting.sum()), dtype=np.int64),
     )
 
 
@@ -318,6 +313,50 @@ def events_run(make: Callable[[], Program]) -> Callable[[], Callable[[], float]]
 
         def run() -> float:
             return float(run_alone(program, patience=0)[1].events)
+
+        return run
+
+    return prepare
+
+
+def coupled_run(act: str, couplings: int = 20_000) -> Callable[[], Callable[[], float]]:
+    """A SimPy process that wakes at short intervals beside a Network that has an event or two in each.
+
+    ``act`` is what the process does then: ``wake`` nothing, ``capacity`` change a link, ``start`` a schedule.  The
+    time holds all: SimPy's own events, the events of the solver, and the coupling.
+    """
+
+    def prepare() -> Callable[[], float]:
+        import simpy
+
+        from topo.network import Network
+
+        capacity = np.full(4, 1e9)
+        interval = 1e-6
+        stream = flow_program(
+            capacity, np.full(1, 1e9 * interval), np.zeros(1), np.array([0, 1]), np.zeros(1, dtype=np.int64)
+        )
+        stream = replace(stream, repeat=np.full(1, couplings, dtype=np.int64))
+        other = flow_program(capacity, np.full(1, 100.0), np.zeros(1), np.array([0, 1]), np.full(1, 2))
+
+        def run() -> float:
+            env = simpy.Environment()
+            network = Network.of_links(env, capacity)
+            network.solver.skip_repeats = False
+            network.solver.patience = 0
+            network.start_program(stream)
+
+            def process() -> Generator[simpy.Event, Any, None]:
+                for number in range(couplings):
+                    yield env.timeout(interval * 0.99)
+                    if act == "capacity":
+                        network.set_capacity(0, 1e9 * (1 + number % 2 * 1e-3))
+                    elif act == "start":
+                        network.start_program(other)
+
+            env.process(process())
+            env.run()
+            return float(couplings)
 
         return run
 
@@ -447,6 +486,15 @@ CASES = (
         events_run(lambda: irregular(16, 20_000)),
         unit="events",
         rate=3e4,
+        rounds=1,
+    ),
+    Case("SimPy process that wakes the network", coupled_run("wake"), unit="couplings", rate=2e5),
+    Case("SimPy process that changes a link", coupled_run("capacity"), unit="couplings", rate=2e5),
+    Case(
+        "SimPy process that starts a schedule",
+        coupled_run("start", 1000),
+        unit="couplings",
+        rate=2e5,
         rounds=1,
     ),
     Case("packets, ring, torus 4x4x4", packet_run(*RING, 64e6), unit="packet-hops", rate=20e6),

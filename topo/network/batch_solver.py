@@ -6,10 +6,11 @@ It suits few rows, and many rows of which many end together.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 
 import numpy as np
 
-from topo.fabric import FloatArray, IntArray, spread
+from topo.fabric import BoolArray, FloatArray, IntArray, spread
 from topo.network.moments import slack
 from topo.network.program import Program, flow_program, group, without_sharing
 from topo.network.sharing import certify_rates, filled
@@ -51,6 +52,8 @@ class BatchSolver:
         Rows that each job lacks.
     work : int
         What has been spent.
+    link_name : callable
+        What messages call a link of this number.
     """
 
     def __init__(self, capacity: FloatArray, *, sharing: bool = True, certify: bool = False) -> None:
@@ -60,6 +63,7 @@ class BatchSolver:
         self.steps = self.work = self.serial = 0
         self.rates: dict[bytes, FloatArray] = {}
         self.unfinished: dict[int, int] = {}
+        self.link_name: Callable[[int], str] = str
         self.load(_nothing(self.capacity), np.zeros(0, dtype=np.int64))
 
     # ------------------------------------------------------------------------------------------ what it runs
@@ -75,7 +79,7 @@ class BatchSolver:
         self.work = 0
         self._index(program, job_of_row)
 
-    def extend(self, program: Program, job_of_row: IntArray, kept: IntArray) -> None:
+    def extend(self, program: Program, job_of_row: IntArray, kept: BoolArray) -> None:
         """Go on with another program, whose first rows and gates are those rows of this one that are ``kept``.
 
         Parameters

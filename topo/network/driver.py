@@ -75,7 +75,6 @@ class Driver:
     def _run(self) -> Generator[simpy.Event, Any, None]:
         env = self.env
         while True:
-            self.networks = [network for network in self.networks if network.busy]
             if not self.networks:
                 self.news = env.event()
                 yield self.news
@@ -84,7 +83,10 @@ class Driver:
                 yield env.timeout(0.0)
             for network in self.networks:
                 self.catch_up(network)
-            if env.peek() <= env.now or not all(network.busy for network in self.networks):
+            if env.peek() <= env.now:
+                continue
+            self.networks = [network for network in self.networks if network.busy]
+            if not self.networks:
                 continue
             horizon = env.peek()
             finish = self._run_ahead(horizon)
@@ -94,8 +96,6 @@ class Driver:
                 delay = horizon - env.now
                 # To wake a rounding late is no harm here, but too early is: it would go on for ever.
                 yield env.timeout(delay if env.now + delay >= horizon else math.nextafter(delay, math.inf))
-            for network in self.networks:
-                self.catch_up(network)
 
     def _run_ahead(self, horizon: float) -> float | None:
         """Advance all solvers to the horizon, or to the first end of a schedule; the answer is that moment."""

@@ -55,7 +55,7 @@ def count_up(
 def ready(row: Any, gates: Any, waits: Any) -> bool:
     """Whether the next repeat of a row may start."""
     started = row.drained
-    may = row.slot < 0 and started < row.repeat
+    may: bool = row.slot < 0 and started < row.repeat
     if may:
         for k in range(row.wait_first, row.wait_last):
             wait = waits[k]

@@ -130,7 +130,8 @@ class EventSolver:
     @property
     def now(self) -> float:
         """Seconds reached."""
-        return self.clock.item(0)
+        moment: float = self.clock.item(0)
+        return moment
 
     @property
     def events(self) -> int:
@@ -253,7 +254,8 @@ class EventSolver:
 
     def next_event(self) -> float:
         """When the next transfer drains or arrives; infinity when nothing moves."""
-        return self.clock.item(2)
+        moment: float = self.clock.item(2)
+        return moment
 
     def advance(self, until: float = np.inf, most_events: int = NO_LIMIT, watch: int = -1) -> int:
         """Run to a moment, to the end of a job, to a stall, or to the end of a repeat of row ``watch``.

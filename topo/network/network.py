@@ -84,6 +84,7 @@ class Network:
         self.fabric = fabric
         self.switching, self.routing, self.seed = switching, routing, seed
         self._begin(env, fabric.bandwidth, certify)
+        self.solver.link_name = self._link_name
 
     @classmethod
     def of_links(cls, env: simpy.Environment, capacity: FloatArray, *, certify: bool = False) -> Network:
@@ -98,6 +99,10 @@ class Network:
         self.solver.now = float(env.now)
         self._waiting: list[tuple[Job, simpy.Event]] = []
         self._driver = Driver.of(env)
+
+    def _link_name(self, link: int) -> str:
+        fabric = self.fabric
+        return f"{fabric.nodes[fabric.source[link]]}-{fabric.nodes[fabric.target[link]]}"
 
     @property
     def busy(self) -> bool:

@@ -8,6 +8,7 @@ instead of one entry per pair of transfers.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -236,6 +237,7 @@ def assembled(
         Transfers that each row stands for.
     """
     first = np.concatenate([[0], np.cumsum([len(batch) for batch in schedule.batches])]).tolist()
+    require_counts(schedule)
     rows = first[-1]
     gates = _Gates(schedule, first)
     waits = _barrier_waits(schedule, gates, rows) if barrier else _data_waits(schedule, gates, first)
@@ -263,7 +265,32 @@ def _nothing(fabric: Fabric) -> Program:
     return flow_program(fabric.bandwidth, np.zeros(0), np.zeros(0), np.zeros(1, dtype=np.int64), none)
 
 
+MOST_TRANSFERS = 2.0**62
+
+
+def require_counts(schedule: Schedule) -> None:
+    """Refuse a schedule whose transfers or bytes are beyond counting.
+
+    Raises
+    ------
+    NetworkError
+    """
+    transfers = sum(float(len(batch)) * batch.copies * batch.repeat for batch in schedule.batches)
+    if transfers > MOST_TRANSFERS:
+        raise NetworkError(
+            f"{schedule.algorithm} {schedule.collective.operation} has about {transfers:.2g} transfers, more than "
+            "can be counted",
+            "take fewer chunks or fewer ranks",
+        )
+    if not all(np.isfinite(batch.bytes.sum() * batch.repeat) for batch in schedule.batches):
+        raise NetworkError(
+            f"{schedule.algorithm} {schedule.collective.operation} moves more bytes than a number can hold",
+            "take a smaller size",
+        )
+
+
 MOST_MEMORY = 16e9
+MOST_OF_MACHINE = 0.8
 BYTES_PER_HOP = 250.0
 """Peak memory of compiling and folding, per link that a transfer crosses (measured on all-to-all of tori)."""
 
@@ -282,10 +309,12 @@ def require_memory(schedule: Schedule, fabric: Fabric) -> None:
     grid = fabric.grid
     hops = sum(max(k / 4, 1.0) for k in grid.shape) if grid else 4.0
     needed = transfers * hops * BYTES_PER_HOP
-    if needed > MOST_MEMORY:
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > min(MOST_MEMORY, MOST_OF_MACHINE * there):
         raise NetworkError(
             f"{schedule.algorithm} {schedule.collective.operation} among {schedule.collective.ranks} ranks of "
-            f"{fabric.name} spells out {transfers:,} transfers and would take about {needed / 1e9:.0f} GB",
+            f"{fabric.name} spells out {transfers:,} transfers and would take about {needed / 1e9:.0f} GB "
+            f"of the {there / 1e9:.0f} GB of this machine",
             "take a translation-invariant fabric (a healthy torus, rack or rail cluster), another algorithm, or "
             "fewer ranks",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from topo.errors import NetworkError
@@ -21,7 +23,8 @@ def stalled(run: BatchSolver) -> NetworkError:
         dead = links[run.capacity[links] <= 0]
         return NetworkError(
             f"{len(blocked)} transfers are stalled on links without capacity: transfers {named(blocked)} "
-            f"(rows of the program), links {named(dead)}",
+            f"(rows of the program), "
+            f"links {named(dead, run.link_name)}",
             "give those links capacity, or route around them",
         )
     stuck = np.flatnonzero(run.arrived < p.repeat)
@@ -31,7 +34,7 @@ def stalled(run: BatchSolver) -> NetworkError:
     )
 
 
-def named(numbers: IntArray) -> str:
-    """The first few numbers, and how many more there are."""
+def named(numbers: IntArray, name: Callable[[int], str] = str) -> str:
+    """The first few, and how many more there are."""
     more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
-    return ", ".join(str(number) for number in numbers[:NAMED].tolist()) + more
+    return ", ".join(name(number) for number in numbers[:NAMED].tolist()) + more
