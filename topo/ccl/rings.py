@@ -24,7 +24,8 @@ def direct_links(site: Site) -> IntArray:
     pair = fabric.links_between(np.repeat(nodes, count), np.tile(nodes, count))
     rate = np.where(pair >= 0, fabric.bandwidth[pair], 0.0).reshape(count, count)
     least = rate[rate > 0].min(initial=np.inf)
-    return np.floor(rate / least + 0.01).astype(np.int64)
+    cables: IntArray = np.floor(rate / least + 0.01).astype(np.int64)
+    return cables
 
 
 def directed_rings(linked: IntArray) -> list[IntArray]:
