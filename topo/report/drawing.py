@@ -130,7 +130,7 @@ def _draw_nodes(axis: Any, fabric: Fabric, layout: Layout, scale: float) -> None
         if labels:
             size = min(7.0, side / 2.4)
             for node in chosen:
-                text = str(fabric.nodes[node])
+                text = str(fabric.nodes[int(node)])
                 if number == ACCELERATOR and size >= 4 and len(text) * size * 0.62 < side * 1.05:
                     axis.text(*layout.place[node], text, fontsize=size, ha="center", va="center", zorder=4)
                 elif number == SWITCH and len(chosen) <= 24:
