@@ -102,7 +102,7 @@ def finding(records: list[Record]) -> Finding:
         others = [family for family in values_of(records, "family") if family != REFERENCE]
         budgets = sorted(values_of(where(of_kind, family=REFERENCE), "chips"))
         compared = [chips for chips in budgets if len(where(of_kind, chips=chips)) > 1]
-        for chips in dict.fromkeys((*compared[:1], *compared[-1:], budgets[-1])):
+        for chips in dict.fromkeys((*compared[:1], *compared[-1:])):
             here = where(of_kind, chips=chips)
             base = only(here, family=REFERENCE)
             evidence += here
@@ -120,6 +120,15 @@ def finding(records: list[Record]) -> Finding:
                     f"At equal {equal} ({base['accelerators']:,} Trainium2, MFU {base['mfu']:.1%}), speed over "
                     f"Trainium's: {', '.join(said)}."
                 )
+    largest = max(where(records, family=REFERENCE), key=lambda record: int(record["chips"]))
+    if len(where(records, chips=largest["chips"])) == len(
+        where(records, chips=largest["chips"], family=REFERENCE)
+    ):
+        evidence.append(largest)
+        sentences.append(
+            f"At the budget of {largest['chips']:,} only Trainium's step could be simulated: MFU {largest['mfu']:.1%}, "
+            f"and of the step {largest['dp_s'] / largest['step_s']:.0%} exposed data parallel communication."
+        )
     return Finding("  ".join(sentences), evidence)
 
 
