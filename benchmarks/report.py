@@ -102,6 +102,11 @@ def exponent(chips: np.ndarray, values: np.ndarray) -> float:
     return float(np.polyfit(np.log(chips[large]), np.log(values[large] - values[0]), 1)[0])
 
 
+def last_step(chips: np.ndarray, values: np.ndarray) -> float:
+    """The same between the two largest fabrics, all costs counted."""
+    return float(np.log(values[-1] / values[-2]) / np.log(chips[-1] / chips[-2]))
+
+
 def draw(chips: np.ndarray, times: np.ndarray, memory: np.ndarray, slopes: tuple[float, float]) -> None:
     """Time and memory against chips, beside growth with chips to the power that is asked."""
     from matplotlib.ticker import NullLocator
@@ -190,7 +195,9 @@ def main() -> None:
         f"A bucket all-reduce on a cubic torus, from an empty process to the answer, takes {seconds(float(times[0]))} "
         f"and {memory[0] / 1e9:.2f} GB for {int(chips[0])} chips, {seconds(float(times[-1]))} and "
         f"{memory[-1] / 1e9:.2f} GB for {int(chips[-1]):,}. What large ones cost beyond the smallest grows "
-        f"with chips to the power {slopes[0]:.2f} (time) and {slopes[1]:.2f} (memory); to reach: at most {ASKED}.",
+        f"with chips to the power {slopes[0]:.2f} (time) and {slopes[1]:.2f} (memory); to reach: at most {ASKED}. "
+        f"From {int(chips[-2]):,} to {int(chips[-1]):,} chips, all counted, the powers are "
+        f"{last_step(chips, times):.2f} and {last_step(chips, memory):.2f}.",
         "",
         "![Time and memory against chips](benchmarks.svg)",
         "",
