@@ -372,7 +372,8 @@ INTRODUCTION = f"""# Training steps compared
 
 Each machine runs each model under the best plan that a search finds for it, with the system's own communication
 library and full contention on its links. About {TOKENS / 2**20:.0f} Mi tokens a step (the batch of a plan may differ by
-15 %; systems are compared by tokens/s), 16-bit precision, no overlap of tensor parallel collectives.
+15 %; systems are compared by tokens/s), 16-bit precision, no overlap of tensor parallel collectives. The mixture of
+experts is Mixtral 8x7B: DeepSeek-V3 at this size fits under no plan of gb200-nvl72, by 3.4 GB on each accelerator.
 
 A search lists every plan: degrees of tensor, context (ring and Ulysses), pipeline, data and expert parallelism, four
 pipeline schedules, ZeRO 1 to 3, hybrid sharding, recomputation, micro-batches of 1, 2 and 4, even and uneven stages;
