@@ -96,9 +96,14 @@ def _bounds_of(collective: Collective, group: Group, what: str, labels: IntArray
     a, b = labels[fabric.source], labels[fabric.target]
     spreads = op in ("all-gather", "broadcast")
     found = []
+    apart = a != b
+    # Where every node is in a part, the links out of parts are those into them.
+    leaving, entering = (
+        (apart, apart) if inside.all() else (inside[end] & apart for end in (fabric.source, fabric.target))
+    )
     for way, crossing, helper, many in (
-        ("send", inside[fabric.source] & (a != b), fabric.multicast, spreads),
-        ("take in", inside[fabric.target] & (a != b), fabric.reduce, not spreads),
+        ("send", leaving, fabric.multicast, spreads),
+        ("take in", entering, fabric.reduce, not spreads),
     ):
         messages = _messages(op, parts, bool((helper & ~inside).any()), many)
         capacity = float(fabric.bandwidth[crossing].sum())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from topo.fabric import Fabric, FloatArray, Grid, IntArray
+from topo.translation import link_orbits
 
 _MOST_LINKS = 4_000_000
 
@@ -150,6 +151,9 @@ def _uniform_grid(fabric: Fabric) -> UniformGrid | None:
     grid = fabric.grid
     if grid is None or grid.twisted or len(fabric.nodes) != fabric.ranks:
         return None
+    plain = _uniform_torus(fabric, grid)
+    if plain is not None:
+        return plain
     shape = np.asarray(grid.shape)
     moved = _differences(fabric, grid)
     wraps = np.asarray(grid.wrap) & (shape > 2)
@@ -169,6 +173,23 @@ def _uniform_grid(fabric: Fabric) -> UniformGrid | None:
     if not alike or (fabric.latency != latency[along]).any():
         return None
     return UniformGrid(grid, bandwidth, latency)
+
+
+def _uniform_torus(fabric: Fabric, grid: Grid) -> UniformGrid | None:
+    """The same of a torus, told by the orbits of its links, which simulation needs too."""
+    orbits = link_orbits(fabric, grid) if all(grid.wrap) and min(grid.shape) > 2 else None
+    if orbits is None or len(orbits.first) != 2 * len(grid.shape):
+        return None
+    rank = fabric.rank_of_node
+    near, far = (grid.coordinates(rank[end[orbits.first]]) for end in (fabric.source, fabric.target))
+    along = (near != far).argmax(axis=1)
+    if ((near != far).sum(axis=1) != 1).any():
+        return None
+    pairs = orbits.first[np.argsort(along, kind="stable")].reshape(len(grid.shape), 2)
+    for of_links in (fabric.bandwidth, fabric.latency):
+        if (of_links[pairs[:, 0]] != of_links[pairs[:, 1]]).any():
+            return None
+    return UniformGrid(grid, fabric.bandwidth[pairs[:, 0]], fabric.latency[pairs[:, 0]])
 
 
 def twin_classes(fabric: Fabric, members: IntArray) -> IntArray:
