@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cases import (
+from benchmarks.simgrid_model import replay, undivided, why_not, without_latency
+from benchmarks.test_speed import cpu
+from benchmarks.traffic import (
     exchange_program,
     first_found,
     irregular,
@@ -16,8 +18,6 @@ from benchmarks.cases import (
     random_regular,
     ring_program,
 )
-from benchmarks.simgrid_model import replay, undivided, why_not, without_latency
-from benchmarks.test_speed import cpu
 from topo.fabric import Fabric
 from topo.network import Program
 from topo.network.fold import fold

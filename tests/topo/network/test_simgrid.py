@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.cases import exchange_program, first_found, loaded, program_of
 from benchmarks.simgrid_model import replay, undivided, why_not, without_latency
+from benchmarks.traffic import exchange_program, first_found, loaded, program_of
 from topo.network.solver import run_alone
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.cases import exchange_program, first_found, irregular, permutation, program_of
 from benchmarks.simpy_model import simulate
+from benchmarks.traffic import exchange_program, first_found, irregular, permutation, program_of
 from topo.network import Program
 from topo.network.fold import fold
 from topo.network.solver import run_alone
