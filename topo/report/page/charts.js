@@ -75,7 +75,7 @@ function trace(chart, label, places, number) {
   made.x = xs;
   made.y = places.map(([, ys]) => middle(ys));
   const bars = BARS.includes(chart.kind);
-  if (bars) made.marker = {color: colour, pattern: {shape: PATTERNS[number % PATTERNS.length], fgcolor: "#fff", size: 6, solidity: 0.2}};
+  if (bars) made.marker = {color: colour, pattern: {shape: PATTERNS[number % PATTERNS.length], fillmode: "overlay", fgcolor: "#fff", size: 6, solidity: 0.2}};
   Object.assign(made, bars ? {type: "bar"} : {type: "scatter", mode: "lines+markers"});
   if (chart.kind === "stack") return made;
   if (places.some(([, ys]) => ys.high !== ys.low)) {
