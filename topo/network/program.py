@@ -282,7 +282,11 @@ def require_counts(schedule: Schedule) -> None:
             "can be counted",
             "take fewer chunks or fewer ranks",
         )
-    if not all(np.isfinite(batch.bytes.sum() * batch.repeat) for batch in schedule.batches):
+    most = max(
+        (float(batch.bytes.max(initial=0.0)) * len(batch) * batch.repeat for batch in schedule.batches),
+        default=0.0,
+    )
+    if most == np.inf:
         raise NetworkError(
             f"{schedule.algorithm} {schedule.collective.operation} moves more bytes than a number can hold",
             "take a smaller size",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -115,6 +117,17 @@ def test_what_would_not_fit_in_memory_is_refused_before_it_is_built() -> None:
         require_memory(schedule, fabric)
     with pytest.raises(NetworkError, match="would take about"):
         compile_program(schedule, fabric)
+
+
+def test_what_cannot_be_counted_is_refused() -> None:
+    fabric = some.ring(4)
+    schedule = made(fabric, "ring", "all-reduce")
+    huge = replace(schedule, batches=tuple(replace(b, bytes=b.bytes * 1e302) for b in schedule.batches))
+    with pytest.raises(NetworkError, match="more bytes than a number can hold"):
+        compile_program(huge, fabric)
+    endless = replace(schedule, batches=tuple(replace(batch, repeat=2**61) for batch in schedule.batches))
+    with pytest.raises(NetworkError, match="more than can be counted"):
+        compile_program(endless, fabric)
 
 
 def test_groups_in_any_order() -> None:
