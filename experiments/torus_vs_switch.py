@@ -103,7 +103,7 @@ EXPERIMENT = Experiment(
                 log_x=True,
                 log_y=True,
                 y_factor=1e-9,
-            limit="*bound_ratio",
+                limit="*bound_ratio",
                 where={"operation": operation},
             )
             for operation in ("all-reduce", "all-to-all")
