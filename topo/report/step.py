@@ -11,7 +11,7 @@ from topo.report.blocks import percent, set_block
 from topo.units import format_bandwidth, format_time
 
 if TYPE_CHECKING:
-    from topo.training.engine import Span
+    from topo.training.outcome import Span
     from topo.training.step import StepResult
 
 WORDS = {

@@ -11,21 +11,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import simpy
 
 from topo.training.operation import Operation
+from topo.training.outcome import Outcome, Span, heading
 from topo.training.pipeline import Task, order
 from topo.training.plan import Plan
 from topo.training.script import Item, Script, Talk, Work
+from topo.training.sharding import buckets, gathers, reductions
 from topo.training.stages import Stage, Unit
-
-HEADINGS = ("compute", "tp", "cp", "ep", "dp", "pp", "bubble", "optimizer", "input")
-"""Where time goes: computation, exposed communication by axis, waiting for other stages, overheads."""
-DATA_AXES = ("data", "shard", "replica", "edp")
-"""Axes booked under ``dp``."""
 
 
 class Carrier(Protocol):
@@ -45,43 +41,6 @@ class Carrier(Protocol):
 
     def book(self, operation: Operation, stage: int | None = None, times: int = 1) -> None:
         """Count it as carried out."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """Something on a timeline."""
-
-    stage: int
-    stream: str
-    name: str
-    start: float
-    end: float
-
-
-@dataclass
-class Outcome:
-    """What came of a step.
-
-    Parameters
-    ----------
-    seconds : float
-    spent : list of mapping
-        Seconds of each stage under each heading.
-    spans : list of Span
-        The timeline, where it was asked for.
-    busy : mapping of str to float
-        Seconds that the communication streams of an axis were at work, all stages together.
-    """
-
-    seconds: float
-    spent: list[dict[str, float]]
-    spans: list[Span] = field(default_factory=list)
-    busy: dict[str, float] = field(default_factory=dict)
-
-
-def heading(axis: str) -> str:
-    """The heading under which an axis is booked."""
-    return "dp" if axis in DATA_AXES else axis
 
 
 class Engine:
@@ -532,70 +491,3 @@ def beside(work: float, talk: float, share: float, parts: int = 1) -> float:
         return work + talk
     together = max(work + talk * share, talk) if talk * (1.0 - share) < work else talk
     return together + (min(work, talk) / parts if parts > 1 else 0.0)
-
-
-# Gradients and weights ----------------------------------------------------------------------------------
-
-
-def buckets(plan: Plan, stage: Stage) -> list[tuple[Unit, ...]]:
-    """Units whose gradients are reduced together, in the order of the backward pass; never across chunks."""
-    found: list[tuple[Unit, ...]] = []
-    for chunk in reversed(stage.chunks):
-        now: list[Unit] = []
-        size = 0.0
-        for unit in reversed(chunk):
-            now.append(unit)
-            size += unit.parameters * plan.gradient_bytes
-            if size >= plan.bucket_bytes:
-                found.append(tuple(now))
-                now, size = [], 0.0
-        if now:
-            found.append(tuple(now))
-    return found
-
-
-def reductions(plan: Plan, units: Sequence[Unit]) -> list[Operation]:
-    """Collectives that reduce the gradients of some units.
-
-    Plain data parallelism: an all-reduce.  ZeRO: a reduce-scatter; with shards over fewer ranks (hybrid), and an
-    all-reduce of each shard over its replicas.
-    """
-    dense = sum(unit.dense for unit in units) * plan.gradient_bytes
-    experts = sum(unit.experts for unit in units) * plan.gradient_bytes
-    return [*_reduce(plan, dense), *_experts(plan, experts, "reduce-scatter" if plan.zero else "all-reduce")]
-
-
-def _reduce(plan: Plan, size: float) -> list[Operation]:
-    if plan.data == 1 or not size:
-        return []
-    if plan.zero == 0:
-        return [Operation("data", "all-reduce", size)]
-    if plan.shards == plan.data:
-        return [Operation("data", "reduce-scatter", size)]
-    if plan.shards == 1:
-        return [Operation("replica", "all-reduce", size)]
-    return [
-        Operation("shard", "reduce-scatter", size),
-        Operation("replica", "all-reduce", size / plan.shards),
-    ]
-
-
-def gathers(plan: Plan, units: Sequence[Unit]) -> list[Operation]:
-    """Collectives that gather the weights of some units from their shards."""
-    if plan.zero == 0:
-        return []
-    dense = sum(unit.dense for unit in units) * plan.parameter_bytes
-    experts = sum(unit.experts for unit in units) * plan.parameter_bytes
-    found = []
-    if plan.shards > 1 and dense:
-        found.append(Operation("data" if plan.shards == plan.data else "shard", "all-gather", dense))
-    return found + _experts(plan, experts, "all-gather")
-
-
-def _experts(plan: Plan, size: float, operation: str) -> list[Operation]:
-    """The same for the experts of a rank, whose copies are fewer."""
-    if not size:
-        return []
-    if plan.ep == 1:
-        return [Operation("data", operation, size)] if plan.data > 1 else []
-    return [Operation("edp", operation, size)] if plan.stage_ranks > plan.ep else []

@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from topo.training.engine import beside, gathers, reductions
+from topo.training.engine import beside
 from topo.training.least import Anywhere
 from topo.training.operation import Operation
 from topo.training.plan import Plan
 from topo.training.script import Item, Work
+from topo.training.sharding import gathers, reductions
 from topo.training.stages import Stage, Unit
 
 

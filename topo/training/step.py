@@ -13,9 +13,10 @@ import numpy as np
 
 from topo.errors import CatalogueError, InternalError
 from topo.system import Chip, System
-from topo.training.engine import HEADINGS, Engine, Outcome, Span
+from topo.training.engine import Engine
 from topo.training.memory import Memory, domain_bytes, memory_by_stage, require_room
 from topo.training.model import Model
+from topo.training.outcome import HEADINGS, Outcome, Span
 from topo.training.placement import place
 from topo.training.plan import Plan
 from topo.training.rates import Rates, chip_rates, ideal_rates

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import simpy
 
-from topo.training.engine import Engine, Outcome
+from topo.training.engine import Engine
 from topo.training.operation import Operation
+from topo.training.outcome import Outcome
 from topo.training.plan import Plan
 from topo.training.script import Layer, Script, Talk, Work
 from topo.training.stages import Stage, Unit

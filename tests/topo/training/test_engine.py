@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.topo.training.standin import run, unit
-from topo.training.engine import beside, buckets
+from topo.training.engine import beside
 from topo.training.operation import Operation
 from topo.training.pipeline import makespan
 from topo.training.plan import Plan
 from topo.training.script import Talk, Work
+from topo.training.sharding import buckets
 from topo.training.stages import Stage
 
 CASES = {

@@ -12,9 +12,9 @@ import pytest
 import topo
 from topo.errors import TopoError
 from topo.report.step import write_step_figure, write_timeline
-from topo.training.engine import HEADINGS
 from topo.training.memory import memory_by_stage, memory_of, nearest_plan, require_room
 from topo.training.named_models import load_model
+from topo.training.outcome import HEADINGS
 from topo.training.plan import Plan, PlanError
 from topo.training.rates import Rates, ideal_rates
 from topo.training.script import seconds_of
