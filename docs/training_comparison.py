@@ -379,7 +379,8 @@ A search lists every plan: degrees of tensor, context (ring and Ulysses), pipeli
 pipeline schedules, ZeRO 1 to 3, hybrid sharding, recomputation, micro-batches of 1, 2 and 4, even and uneven stages;
 and lays it out in every way that differs. A floor under the time of each ([plan search](plan-search.md)) proves most
 of them slower than the best, and the others are simulated. *Another plan saves at most* says what that leaves open: 0
-is a proof, among the plans listed, that the one shown is the fastest.
+is a proof, among the plans listed, that the one shown is the fastest. A search stops after {LIMIT} simulations, or
+after fewer where it was told so (`--limit`); each row says how many it took.
 
 Where weights, gradients and optimizer states exceed the memory of the whole machine, no plan exists. Then machines with
 memory outside (wse3, dojo) stream the weights from there, a layer at a time, under the best split of the matrices and
