@@ -224,9 +224,12 @@ class Groups:
         group, place = self.of_members()
         everyone = self.at(np.repeat(group, self.size), np.tile(np.arange(self.size), len(group)))
         fan = np.arange(len(group) + 1) * self.size, everyone
-        table = rows_of(self.chunks(group, place))
+
+        def pieces(repeat: int) -> Table:
+            return rows_of(self.chunks(group, place))
+
         number = builder.add(
-            self.rank, self.rank, share, table, reduce=form == "reduce", form=form, fan=fan, after=after
+            self.rank, self.rank, share, pieces, reduce=form == "reduce", form=form, fan=fan, after=after
         )
         return (number,)
 
@@ -241,8 +244,18 @@ class Groups:
         everyone = self.at(np.repeat(group, self.size), np.tile(np.arange(self.size), self.count))
         fan = np.arange(self.count + 1) * self.size, everyone
         head = self.at(group, np.zeros_like(group))
-        table = rows_of(self._whole(group))
-        return (builder.add(head, head, whole, table, reduce=True, form="all-reduce", fan=fan, after=after),)
+        return (
+            builder.add(
+                head,
+                head,
+                whole,
+                lambda repeat: rows_of(self._whole(group)),
+                reduce=True,
+                form="all-reduce",
+                fan=fan,
+                after=after,
+            ),
+        )
 
     def _trees(self, builder: ScheduleBuilder, whole: float, after: Sequence[int]) -> tuple[int, ...]:
         """A double binary tree in each group; every second chunk of a share belongs to the second tree."""

@@ -18,6 +18,7 @@ from topo.errors import NetworkError
 from topo.fabric import BoolArray, Fabric, FloatArray, IntArray, sums
 from topo.routing import Routes, find_routes, routes_from_entries, tree_routes
 from topo.schedule import LAST, Batch, Schedule
+from topo.star_trees import star_routes
 from topo.turns import turned_routes
 
 SWITCHINGS = ("cut-through", "store-and-forward")
@@ -145,6 +146,10 @@ class _Gates:
         return self.by_rank[key]
 
 
+MANY_STREAMS = 16
+"""Streams through switches from which their trees are found all at once, where these are stars."""
+
+
 def batch_routes(batch: Batch, fabric: Fabric, group_ranks: IntArray, policy: str, seed: int) -> Routes:
     """Routes of the transfers of one batch; ``group_ranks`` gives the fabric's rank of each rank of the group."""
     if batch.routes is not None:
@@ -152,6 +157,12 @@ def batch_routes(batch: Batch, fabric: Fabric, group_ranks: IntArray, policy: st
     if batch.form == "direct":
         return find_routes(fabric, group_ranks[batch.source], group_ranks[batch.target], policy, seed)
     senders, receivers = batch.senders(), batch.receivers()
+    if len(batch) >= MANY_STREAMS:
+        stars = star_routes(
+            fabric, (senders[0], group_ranks[senders[1]]), (receivers[0], group_ranks[receivers[1]])
+        )
+        if stars is not None:
+            return stars
     parts: list[Routes] = []
     for i in range(len(batch)):
         sources = group_ranks[senders[1][senders[0][i] : senders[0][i + 1]]]
