@@ -67,9 +67,6 @@ class Call:
     launch : float
         Seconds before anything moves.
     terms : Terms
-    fill : float
-        The part of the terms' factor that makes up for simulating fewer pieces than there are: a line of ranks
-        fills faster with small pieces.
     """
 
     algorithm: str
@@ -79,14 +76,11 @@ class Call:
     chunks: int
     launch: float
     terms: Terms
-    fill: float = 1.0
 
     def in_chunks(self, chunks: int) -> Call:
         """The same call in another number of pieces, with as much idle time in all."""
         idle = self.terms.switch_extra * self.chunks / chunks
-        inside, between = self.terms.factor
-        terms = replace(self.terms, factor=(inside / self.fill, between / self.fill), switch_extra=idle)
-        return replace(self, chunks=chunks, terms=terms, fill=1.0)
+        return replace(self, chunks=chunks, terms=replace(self.terms, switch_extra=idle))
 
     @property
     def detail(self) -> str:

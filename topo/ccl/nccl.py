@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from topo.ccl.call import Call, Terms, wired_rings
+import numpy as np
+
+from topo.ccl.call import INSIDE, Call, Terms, wired_rings
 from topo.ccl.model import CCL, PROTOCOLS, LinkClass
 from topo.ccl.place import Place
 from topo.ccl.tuner import COLLNET, MICRO, Choice, Communicator, channels_used, choices, in_switch_chunk
@@ -23,7 +25,11 @@ WIRE = {"LL": 2.0, "LL128": 128 / 120, "Simple": 1.0}
 MOST_CHUNKS = 64
 """Pieces simulated; more are merged, their idle time added up."""
 MOST_LINKS = 8
-"""The same along a line of ranks, where every piece costs an event at every rank."""
+"""The same in trees, where every piece costs an event at every rank."""
+MOST_PIECES = 512
+"""The same along a line of ranks, where pieces stream; more are merged, which only lengthens the line's filling."""
+MOST_TRANSFERS = 1 << 21
+"""Transfers along lines of ranks beyond which pieces are merged, down to :data:`MOST_LINKS`."""
 LINE = 16.0
 """Bytes that one rank at least takes part of a ring's data with (16-byte alignment of chunks, enqueue.cc)."""
 SLOT = {"LL": 16384.0, "LL128": 76800.0, "Simple": 524288.0}
@@ -271,18 +277,33 @@ def _send(ccl: CCL, collective: Collective, place: Place) -> Call:
 
 
 def _chain(ccl: CCL, collective: Collective, place: Place) -> Call:
-    """Broadcast and reduce run along the ring in pieces."""
+    """Broadcast and reduce run along the ring, a slot of every channel's buffer at a time.
+
+    Among even domains every rail is a line of its own.  Inside, each rank passes on what its rail brought: an
+    exchange of each with each loads the ports as the line does and streams; what the line's hops take longer is
+    part of the launch.
+    """
     best = choices(ccl.tuner, collective.operation, collective.bytes, communicator(ccl, place))[0]
     inside = place.links.inside
     channels = channels_used("ring", best.protocol, collective.bytes, place.ranks, inside.channels)
-    whole = place.nodes == 1 or not place.even or place.per_node == 1
-    hops = place.ranks - 1 if whole else place.nodes + int(place.per_node) - 2
-    pieces = max(1, round(collective.bytes / (channels * SLOT[best.protocol])))
-    chunks = min(pieces, MOST_LINKS)
-    # Fewer pieces are simulated than run: made smaller by what the longer filling of the line would add.
-    fill = ((hops + pieces - 1) / pieces) / ((hops + chunks - 1) / chunks)
     terms = protocol_terms(place, best.protocol, channels)
-    terms = replace(terms, factor=(terms.factor[0] * fill, terms.factor[1] * fill))
-    schedule = "chain" if whole else "hierarchical"
     launch = launch_of(ccl, place, channels)
-    return Call("ring", schedule, best.protocol, channels, chunks, launch, terms, fill)
+    schedule, transfers = "chain", place.ranks - 1
+    if place.nodes > 1 and place.even and place.per_node > 1:
+        width = int(place.per_node)
+        schedule, transfers = "hierarchical:inside=direct,across=ring", place.ranks * width
+        launch += max(width - 2, 0) * (terms.step[INSIDE] + _inside_latency(place))
+    pieces = max(1, round(collective.bytes / (channels * SLOT[best.protocol])))
+    chunks = min(pieces, MOST_PIECES, max(MOST_LINKS, MOST_TRANSFERS // transfers))
+    return Call("ring", schedule, best.protocol, channels, chunks, launch, terms)
+
+
+def _inside_latency(place: Place) -> float:
+    """Seconds over the links from one rank to the next inside a domain, there and through a switch if there is one."""
+    fabric = place.site.fabric
+    ranks = place.site.ranks[place.site.domain == place.site.domain[0]][:2]
+    direct = fabric.links_between(fabric.accelerators[ranks[:1]], fabric.accelerators[ranks[1:]])
+    if direct[0] >= 0:
+        return float(fabric.latency[direct[0]])
+    out = (fabric.source == fabric.accelerators[ranks[0]]) & ~fabric.scale_out
+    return 2 * float(fabric.latency[out].min(initial=np.inf)) if out.any() else 0.0
