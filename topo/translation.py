@@ -95,7 +95,7 @@ def _orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
         if image is None:
             return None
         images.append((image, grid.size))
-    return _cycles(fabric.links, images)
+    return cycles(fabric.links, images)
 
 
 def _torus_orbits(fabric: Fabric, grid: Grid) -> Orbits | None:
@@ -173,13 +173,13 @@ def block_orbits(fabric: Fabric, block: int) -> tuple[Orbits, IntArray] | None:
     if key not in fabric.cache:
         image = link_image(fabric, (np.arange(fabric.ranks) + block) % fabric.ranks)
         fabric.cache[key] = (
-            None if image is None else (_cycles(fabric.links, [(image, fabric.ranks // block)]), image)
+            None if image is None else (cycles(fabric.links, [(image, fabric.ranks // block)]), image)
         )
     found: tuple[Orbits, IntArray] | None = fabric.cache[key]
     return found
 
 
-def _cycles(links: int, images: Sequence[tuple[IntArray, int]]) -> Orbits:
+def cycles(links: int, images: Sequence[tuple[IntArray, int]]) -> Orbits:
     """Orbits under the group that some maps generate, each given with its order."""
     label = np.arange(links)
     while True:

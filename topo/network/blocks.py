@@ -59,7 +59,7 @@ def by_blocks(
     )
     ends = np.cumsum([len(part) for part in parts])
     routes = [
-        _over_orbits(together.take(np.arange(end - len(part), end)), orbits, ranks // block)
+        over_orbits(together.take(np.arange(end - len(part), end)), orbits, ranks // block)
         for part, end in zip(parts, ends.tolist(), strict=True)
     ]
     within = [replace(part, source=part.source % block, target=part.target % block) for part in parts]
@@ -149,7 +149,7 @@ def _turns(grid: Grid, block: int) -> bool:
     return bool((shifted(grid, ranks, shift) == (ranks + block) % grid.size).all())
 
 
-def _over_orbits(routes: Routes, orbits: Orbits, images: int) -> Routes:
+def over_orbits(routes: Routes, orbits: Orbits, images: int) -> Routes:
     """Routes with orbits in the place of links, and the load of all images of a row on each link of an orbit."""
     orbit = orbits.of_link[routes.link]
     return routes_from_entries(

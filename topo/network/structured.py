@@ -1,9 +1,10 @@
 """Compiling schedules that look the same from many ranks without spelling them out.
 
-Two kinds of symmetry.  By *shifts*: schedule and fabric look the same from every rank; then there is one row per
+Three kinds of symmetry.  By *shifts*: schedule and fabric look the same from every rank; then there is one row per
 shift, one link per orbit, and, as all ranks do the same at the same time, one gate per batch.  By *blocks*
 (:mod:`topo.network.blocks`): they look the same from every block of consecutive ranks, such as the domains of a
-cluster; then there is one row per transfer of the first block.
+cluster; then there is one row per transfer of the first block.  By *places* (:mod:`topo.network.places`): they look
+the same from every place of their domains; then there is one row per transfer of the first place of each domain.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from topo.fabric import Fabric, IntArray
 from topo.network.blocks import by_blocks, has_blocks
 from topo.network.fold import Folded, fold
+from topo.network.places import by_places
 from topo.network.program import Program, pointer_from
 from topo.schedule import Schedule
 from topo.translation import Orbits, link_orbits, orbit_routes
@@ -35,7 +37,11 @@ def structured(
     """
     if routing == "ecmp" or not schedule.batches:
         return None
-    found = _by_shifts(schedule, fabric, barrier, routing) or by_blocks(schedule, fabric, barrier, routing)
+    found = (
+        _by_shifts(schedule, fabric, barrier, routing)
+        or by_blocks(schedule, fabric, barrier, routing)
+        or by_places(schedule, fabric, barrier, routing)
+    )
     return None if found is None else _folded_again(*found)
 
 
