@@ -22,7 +22,7 @@ NEXT_TO_NOTHING = 1e-6
 """Bytes of the largest transfer that leave latency alone, whatever the size of the collective."""
 KEPT_ROWS = 200_000
 """Largest program, in rows and links, that is kept for other sizes."""
-LONG = 20_000
+LONG = 2_000
 """Transfers, folded ones counted once, beyond which the compiled solver runs them, each on a link of its own."""
 
 
