@@ -142,7 +142,13 @@ SCALE_OUT = Key(
     "the system's own, or rail-fat-tree",
     "network",
 )
-FAILED = Key("failed", str, "a-b+c-d or 3@seed7", "none", "cables that are gone, by their ends or at random")
+FAILED = Key(
+    "failed",
+    str,
+    "a-b+c-d, gpu0, 3@seed7 or 3chips@seed7",
+    "none",
+    "cables that are gone, by their ends or at random, and lost accelerators",
+)
 
 NETWORK_KEYS = (
     SCALE_OUT,

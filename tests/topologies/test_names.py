@@ -124,8 +124,14 @@ def test_any_name_loads_or_is_refused_in_one_line(
         ("switch:8,in_network=true,reduce=true", "both given"),
         ("ring:8,failed=0-9", "node '9' is not in ring:8; its nodes are 0, 1, 2"),
         ("ring:8,failed=0-2", "no cable 0-2"),
-        ("ring:8,failed=0", r"'0' is no cable; write failed=a-b"),
-        ("ring:8,failed=3@7", "is no cable; write failed=a-b, failed=a-b.c-d, or failed=3@seed7"),
+        ("ring:8,failed=0-1-2", r"'0-1-2' is no cable and no accelerator; write failed=a-b"),
+        ("ring:8,failed=3@7", "is no cable and no accelerator; write failed=a-b, failed=a-b.c-d"),
+        ("ring:8,failed=9", "node '9' is not in ring:8"),
+        ("switch:4,failed=switch0", "'switch0' is no accelerator; name its cables"),
+        ("ring:8,failed=0+4", "disconnected"),
+        ("ring:8,failed=8chips@seed7", "ring:8 has 8 accelerators; use a number from 1 to 7"),
+        ("ring:8,failed=0chips@seed7", "has 8 accelerators"),
+        ("ring:8,failed=4chips@seed3", "failed=4chips@seed3 removes .*disconnected.*fewer accelerators"),
         ("ring:8,failed=9@seed7", "has 8 cables; use a number from 1 to 8"),
         ("ring:8,failed=0@seed7", "has 8 cables"),
         ("ring:8,failed=0-1+4-5", "disconnected"),
@@ -174,6 +180,30 @@ def test_failed_at_random_is_repeatable() -> None:
     assert links_by_ends(one) == links_by_ends(same)
     assert links_by_ends(one) != links_by_ends(other)
     assert whole.cables.sum() - one.cables.sum() == 6
+
+
+def test_a_failed_accelerator_leaves_with_its_cables() -> None:
+    whole, damaged = load("torus:4x4").fabric, load("torus:4x4,failed=1.2").fabric
+    assert damaged.ranks == 15
+    assert damaged.grid is None
+    before, after = links_by_ends(whole), links_by_ends(damaged)
+    assert after == {ends: link for ends, link in before.items() if "1.2" not in ends}
+    both = load("dgx-h100*2,failed=n0.gpu1+n1.gpu0-leaf0").fabric
+    assert [int((both.domain == domain).sum()) for domain in (0, 1)] == [7, 8]
+    assert ("n1.gpu0", "leaf0") not in links_by_ends(both)
+
+
+def test_failed_accelerators_at_random() -> None:
+    """A switch with its survivors is the switch of that many."""
+    import topo
+
+    one, same, other = (load(f"torus:4x4,failed=2chips@seed{seed}").fabric for seed in (7, 7, 8))
+    assert one.nodes == same.nodes != other.nodes
+    assert one.ranks == 14
+    rest, smaller = topo.simulate("switch:8,failed=2chips@seed1", "all-reduce", "6MiB"), "switch:6"
+    assert rest.time_s == pytest.approx(topo.simulate(smaller, "all-reduce", "6MiB").time_s, rel=1e-9)
+    gone = load("switch:2*3,failed=n1.gpu0+n1.gpu1").fabric
+    assert list(gone.domain) == [0, 0, 1, 1]
 
 
 def test_failed_at_random_picks_cables_not_edges() -> None:
