@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[2]
 SMALL: dict[str, dict[str, tuple[Any, ...]]] = {
     "allreduce_bandwidth": {"on": ("ring:4", "dgx-h100"), "size": ("16KiB", "64MiB")},
     "torus_vs_switch": {"shape": ("2x2x4",), "size": ("4MiB",), "operation": ("all-reduce", "all-to-all")},
-    "dead_cable": {"on": ("ring:4", "dgx-h100"), "lost": ("1",), "seed": (0,), "operation": ("all-reduce",)},
+    "dead_cable": {
+        "on": ("ring:4", "dgx-h100"),
+        "lost": ("1", "1%"),
+        "seed": (0,),
+        "operation": ("all-reduce",),
+    },
     "open_vs_proprietary": {"size": ("64MiB",)},
     "memory_pool": {"on": ("dgx-h100", "groq-264"), "model": ("llama3-70b", "deepseek-v3")},
     "scaleup_vs_scaleout": {"accelerators": (16,), "domain": (4, 16), "model": ("llama3-8b",)},
