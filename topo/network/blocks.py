@@ -149,8 +149,11 @@ def _turns(grid: Grid, block: int) -> bool:
     return bool((shifted(grid, ranks, shift) == (ranks + block) % grid.size).all())
 
 
-def over_orbits(routes: Routes, orbits: Orbits, images: int) -> Routes:
-    """Routes with orbits in the place of links, and the load of all images of a row on each link of an orbit."""
+def over_orbits(routes: Routes, orbits: Orbits, images: int | IntArray) -> Routes:
+    """Routes with orbits in the place of links, and the load of all images of a row on each link of an orbit.
+
+    ``images`` is one number, or one for each entry of the routes.
+    """
     orbit = orbits.of_link[routes.link]
     return routes_from_entries(
         len(routes),

@@ -4,12 +4,13 @@ The turn of the ranks inside every domain by one place is a symmetry of a cluste
 one leaf switch outside, and of a schedule whose every batch the turn maps to itself, such as a tree over each rail
 between two phases in the domains' switches.  Then the transfers that the first place of each domain sends stand for
 all: a row carries the load of its images over the links of an orbit evenly, and one gate stands for those of all
-ranks of a domain, since images start, drain and arrive together.
+ranks of a domain, since images start, drain and arrive together.  In broadcast and reduce the root's place of every
+domain stays where it is, and the other places turn.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,10 +48,12 @@ def by_places(
     width = _width(fabric)
     if width is None or not all(_plain(batch) for batch in schedule.batches):
         return None
-    parts = _first_places(schedule, width)
+    rooted = schedule.collective.operation in ("broadcast", "reduce")
+    turn = Turn(width, schedule.collective.root % width if rooted else NONE)
+    parts = _first_places(schedule, turn)
     if parts is None:
         return None
-    orbits = _orbits(fabric, width)
+    orbits = _orbits(fabric, turn)
     if orbits is None:
         return None
     routes = _routes([batch for batch, _ in parts], fabric, routing)
@@ -58,12 +61,15 @@ def by_places(
         return None
     before = np.cumsum([0] + [len(batch) for batch in schedule.batches[:-1]])
     program = assembled(
-        replace(schedule, batches=tuple(_by_domain(batch, width) for batch, _ in parts)),
-        [over_orbits(route, orbits, width) for route in routes],
+        replace(schedule, batches=tuple(_by_orbit(batch, turn) for batch, _ in parts)),
+        [
+            over_orbits(route, orbits, np.repeat(turn.images(batch), np.diff(route.pointer)))
+            for route, (batch, _) in zip(routes, parts, strict=True)
+        ],
         fabric.bandwidth[orbits.first],
         barrier,
-        width,
     )
+    program = replace(program, count=np.concatenate([turn.images(batch) for batch, _ in parts]))
     origins = [origin + first for (_, origin), first in zip(parts, before.tolist(), strict=True)]
     return program, orbits, np.concatenate(origins)
 
@@ -81,16 +87,69 @@ def _width(fabric: Fabric) -> int | None:
     return width
 
 
-def _turned(ranks: IntArray, width: int) -> IntArray:
-    """Where the turn by one place takes ranks."""
-    return ranks - ranks % width + (ranks + 1) % width
+NONE = -1
+"""No place."""
 
 
-def _orbits(fabric: Fabric, width: int) -> Orbits | None:
-    key = ("place orbits", width)
+@dataclass(frozen=True)
+class Turn:
+    """The turn of the ranks of every domain by one place.
+
+    Parameters
+    ----------
+    width : int
+        Ranks of a domain.
+    fixed : int
+        A place that stays where it is, or :data:`NONE`.
+    """
+
+    width: int
+    fixed: int = NONE
+
+    def of(self, ranks: IntArray) -> IntArray:
+        """Where it takes ranks."""
+        place, size = ranks % self.width, self.width
+        onward = (place + 1) % size
+        if self.fixed != NONE:
+            onward = np.where(onward == self.fixed, (onward + 1) % size, onward)
+            onward = np.where(place == self.fixed, place, onward)
+        return ranks - place + onward
+
+    @property
+    def first(self) -> int:
+        """The place that stands for all that turn."""
+        return int(self.fixed == 0)
+
+    @property
+    def order(self) -> int:
+        """Places that turn."""
+        return self.width - (self.fixed != NONE)
+
+    def orbit(self, ranks: IntArray) -> IntArray:
+        """A number for the ranks of one domain that turn, and one for its fixed one."""
+        if self.fixed == NONE:
+            return ranks // self.width
+        stays = (ranks % self.width == self.fixed).astype(np.int64)
+        return 2 * (ranks // self.width) + stays
+
+    def stands(self, batch: Batch) -> IntArray:
+        """The transfers that stand for their images: from the first place, or if from the fixed one then to it."""
+        source, target = batch.source % self.width, batch.target % self.width
+        fixed = (source == self.fixed) & ((target == self.fixed) | (target == self.first))
+        return np.flatnonzero((source == self.first) | fixed)
+
+    def images(self, batch: Batch) -> IntArray:
+        """Images of each transfer, itself among them."""
+        source, target = batch.source % self.width, batch.target % self.width
+        stays = (source == self.fixed) & (target == self.fixed)
+        return np.where(stays, 1, self.order)
+
+
+def _orbits(fabric: Fabric, turn: Turn) -> Orbits | None:
+    key = ("place orbits", turn)
     if key not in fabric.cache:
-        image = link_image(fabric, _turned(np.arange(fabric.ranks), width))
-        fabric.cache[key] = None if image is None else cycles(fabric.links, [(image, width)])
+        image = link_image(fabric, turn.of(np.arange(fabric.ranks)))
+        fabric.cache[key] = None if image is None else cycles(fabric.links, [(image, turn.order)])
     found: Orbits | None = fabric.cache[key]
     return found
 
@@ -100,7 +159,7 @@ def _plain(batch: Batch) -> bool:
     return known and batch.routes is None and all(wait.pairs is None for wait in batch.waits)
 
 
-def _first_places(schedule: Schedule, width: int) -> list[tuple[Batch, IntArray]] | None:
+def _first_places(schedule: Schedule, turn: Turn) -> list[tuple[Batch, IntArray]] | None:
     """Of every batch the transfers that the first place of each domain sends, and their places in it.
 
     None without symmetry.
@@ -112,10 +171,10 @@ def _first_places(schedule: Schedule, width: int) -> list[tuple[Batch, IntArray]
         size = float(batch.bytes[0]) if len(batch) and (batch.bytes == batch.bytes[0]).all() else None
         key = (batch.form, id(batch.source), id(batch.target), id(batch.fan), batch.grid)
         if size is None:
-            part = _first_place(batch, width)
+            part = _first_place(batch, turn)
         else:
             if key not in known:
-                known[key] = _first_place(batch, width)
+                known[key] = _first_place(batch, turn)
             part = known[key]
         if part is None:
             return None
@@ -132,8 +191,9 @@ def _first_places(schedule: Schedule, width: int) -> list[tuple[Batch, IntArray]
     return parts
 
 
-def _first_place(batch: Batch, width: int) -> tuple[Batch, IntArray] | None:
+def _first_place(batch: Batch, turn: Turn) -> tuple[Batch, IntArray] | None:
     """The same for one batch; a fan must be all ranks of one domain, which the turn leaves as it is."""
+    width = turn.width
     transfers = np.repeat(np.arange(len(batch)), batch.copies)
     batch = batch.whole()
     domain = np.zeros(len(batch), dtype=np.int64)
@@ -145,11 +205,11 @@ def _first_place(batch: Batch, width: int) -> tuple[Batch, IntArray] | None:
             return None
         domain = fan[:, 0]
     ends = np.stack([batch.source, batch.target, domain])
-    image = np.stack([_turned(batch.source, width), _turned(batch.target, width), domain])
+    image = np.stack([turn.of(batch.source), turn.of(batch.target), domain])
     order, turned = (np.lexsort((batch.bytes, x[2], x[1], x[0])) for x in (ends, image))
     if (ends[:, order] != image[:, turned]).any() or (batch.bytes[order] != batch.bytes[turned]).any():
         return None
-    chosen = np.flatnonzero(batch.source % width == 0)
+    chosen = turn.stands(batch)
     part = replace(batch, source=batch.source[chosen], target=batch.target[chosen], bytes=batch.bytes[chosen])
     if batch.fan is not None:
         fans = batch.fan[1][spread(batch.fan[0], chosen)]
@@ -179,10 +239,14 @@ def _routes(parts: list[Batch], fabric: Fabric, routing: str) -> list[Routes] | 
     return found
 
 
-def _by_domain(part: Batch, width: int) -> Batch:
-    """A batch whose ends are the numbers of the domains."""
-    within = replace(part, source=part.source // width, target=part.target // width)
+def _by_orbit(part: Batch, turn: Turn) -> Batch:
+    """A batch whose ends are the orbits of the ranks."""
+    within = replace(part, source=turn.orbit(part.source), target=turn.orbit(part.target))
     if part.fan is None:
         return within
-    each = np.ones(len(part), dtype=np.int64)
-    return replace(within, fan=(pointer_from(each), part.fan[1][part.fan[0][:-1]] // width))
+    if turn.fixed == NONE:
+        each = np.ones(len(part), dtype=np.int64)
+        return replace(within, fan=(pointer_from(each), turn.orbit(part.fan[1][part.fan[0][:-1]])))
+    domain = part.fan[1][part.fan[0][:-1]] // turn.width
+    both = np.stack([2 * domain, 2 * domain + 1], axis=1).ravel()
+    return replace(within, fan=(np.arange(len(part) + 1) * 2, both))
