@@ -4,9 +4,11 @@ Question: From 64 chips upwards, how does Trainium2 train beside an NVL72 and a 
 of chips, the same peak, the same power or the same money?
 
 Method: So many Trainium2 UltraServers set the budget; of the others as many whole domains are taken as come nearest to
-it, of TPUs tori of whole cubes up to a pod of 8,192 chips.  Each trains the same model with tensor parallelism of 8 and
-the fewest further splits that fit, with a batch that grows with the chips.  Comparisons are of tokens a second over
-what the budget counts; money is rent.
+it, of TPUs tori of whole cubes up to a pod of 8,192 chips.  Each trains the same model with one sequence of 8,192
+tokens for each chip, by the fastest of four plans: tensor parallelism of 8 with the fewest further splits that fit,
+and weights sharded over the scale-up domain (of TPUs the whole pod) with tensor parallelism of 1, 2 or 4.
+Beyond 10,000 chips only the first.  Comparisons are of tokens a second over what the budget counts; money is rent.
+The batch grows with the chips, far beyond what would still train well at 400,000.
 
 Falsified if: Measured clusters of the same sizes rank otherwise by more than the validated error of the systems.
 """
@@ -20,6 +22,7 @@ from math import prod
 from typing import Any
 
 import topo
+from topo.errors import InternalError
 from topo.experiment import Experiment, Finding, Parameter, Record, only, values_of, where
 from topo.report.chart import Chart
 from topo.training.quick import quick_step
@@ -28,6 +31,10 @@ from topo.training.step import StepResult
 REFERENCE = "trn2-ultra"
 BUDGETS = ("chips", "flops", "power", "money")
 WORDS = {"power": "power", "money": "rent"}
+SHARDED = (1, 2, 4)
+"""Tensor parallel degrees of the plans that shard the weights."""
+MOST_SHARDED = 10_000
+"""Chips up to which these are tried; beyond, the libraries' choices take minutes a plan."""
 POD = (4, 4, 8)
 """Cubes of 4x4x4 chips in the largest slice of a TPU pod that is used: 8,192 chips."""
 NEAR = 0.1
@@ -40,16 +47,33 @@ def measure(family: str, chips: int, equal: str, model: str, pods: int) -> Mappi
     domain = topo.load(family)
     count = max(1, round(budget / (_each(family, equal) * domain.accelerators)))
     system = topo.load(_of(family, count, pods))
-    record = _step(system.name, model).record()
+    record = _step(system.name, domain.accelerators, model).record()
     spent = _each(family, equal) * system.accelerators
     speed = record["tokens_per_s"] / spent * budget
     return {**record, "family": family, "spent": spent, "budget": budget, "tokens_per_s_per_budget": speed}
 
 
 @lru_cache(maxsize=16)
-def _step(system: str, model: str) -> StepResult:
-    """A system may be met again under another budget."""
-    return quick_step(model, topo.load(system), degrees=(8,))
+def _step(name: str, domain: int, model: str) -> StepResult:
+    """The fastest of the plans; a system may be met again under another budget.
+
+    Tensor parallelism of 8 alone would suit switches and starve tori, where 8 neighbours of a long ring are a line.
+    """
+    system = topo.load(name)
+    batch = system.accelerators
+    found, refused = [], []
+    for tp in (8, *SHARDED) if system.accelerators <= MOST_SHARDED else (8,):
+        shard = domain // tp if system.fabric.domains > 1 and domain < system.accelerators else None
+        choices = {"zero": 3, "pp": 1, "shard": shard} if tp in SHARDED else {}
+        try:
+            found.append(quick_step(model, system, degrees=(tp,), global_batch=batch, **choices))
+        except InternalError:
+            raise
+        except topo.TopoError as problem:
+            refused.append(problem)
+    if not found:
+        raise refused[0]
+    return max(found, key=lambda result: result.tokens / result.step_s)
 
 
 def _of(family: str, count: int, most: int) -> str:
