@@ -92,27 +92,22 @@ def finding(records: list[Record]) -> Finding:
     alive = [record for record in records if not record["falls_apart"]]
     sentences, evidence = [], []
     for part in values_of(alive, "part"):
+        # On small fabrics several levels are the same loss: they share a sentence.
+        told: dict[str, list[str]] = {}
         for lost in values_of(alive, "lost"):
             here = where(alive, part=part, lost=lost)
             if not here:
                 continue
-            typical = {
-                (system, operation): median(
-                    r["slowdown"] for r in where(here, on=system, operation=operation)
-                )
-                for system in values_of(here, "on")
-                for operation in values_of(here, "operation")
-                if where(here, on=system, operation=operation)
-            }
-            hardest = max(typical, key=lambda key: typical[key])
-            least = min(typical, key=lambda key: typical[key])
             worst = max(here, key=lambda record: float(record["slowdown"]))
-            evidence.append(worst)
-            sentences.append(
-                f"With {_words(part, lost)} lost, the median slowdown is largest on {hardest[0]} ({hardest[1]}, "
-                f"{typical[hardest]:.3g} times) and smallest on {least[0]} ({least[1]}, {typical[least]:.3g} times); "
-                f"the worst draw costs {worst['on']} a factor of {worst['slowdown']:.3g}."
+            sentence = (
+                f"{_typical(here)}; the worst draw costs {worst['on']} a factor of {worst['slowdown']:.3g}."
             )
+            if sentence not in told:
+                evidence.append(worst)
+            told.setdefault(sentence, []).append(lost)
+        sentences += [
+            f"With a loss of {', '.join(map(str, lost))} ({part}s), {said}" for said, lost in told.items()
+        ]
         sentences += _choices(where(alive, part=part), part)
     apart = Counter(str(record["on"]) for record in records if record["falls_apart"])
     if apart:
@@ -121,23 +116,33 @@ def finding(records: list[Record]) -> Finding:
     return Finding("  ".join(sentences), evidence)
 
 
-def _words(part: str, lost: str) -> str:
-    return f"{lost} of the {part}s" if lost.endswith("%") else f"{lost} {part}{'' if lost == '1' else 's'}"
+def _typical(records: list[Record]) -> str:
+    """The largest and the smallest median over seeds."""
+    typical = {
+        (system, operation): median(r["slowdown"] for r in found)
+        for system in values_of(records, "on")
+        for operation in values_of(records, "operation")
+        if (found := where(records, on=system, operation=operation))
+    }
+    hardest = max(typical, key=lambda key: typical[key])
+    least = min(typical, key=lambda key: typical[key])
+    return (
+        f"the median slowdown is largest on {hardest[0]} ({hardest[1]}, {typical[hardest]:.3g} times) and smallest "
+        f"on {least[0]} ({least[1]}, {typical[least]:.3g} times)"
+    )
 
 
 def _choices(records: list[Record], part: str) -> list[str]:
     """Best algorithms before and after, and what choosing afresh wins."""
     changed = [record for record in records if record["algorithm"] != record["before_algorithm"]]
     if not changed:
-        return [f"Without {part}s the best algorithm never changes."] if records else []
+        return [f"After the loss of {part}s the best algorithm never changes."] if records else []
     kinds = Counter(
         f"{r['on']} {r['operation']}: {r['before_algorithm']} to {r['algorithm']}" for r in changed
     )
     told = "; ".join(f"{kind} ({count} times)" for kind, count in kinds.most_common(4))
     more = f"; and {len(kinds) - 4} other changes" if len(kinds) > 4 else ""
-    said = (
-        f"Without {part}s the best algorithm changes in {len(changed)} of {len(records)} runs: {told}{more}."
-    )
+    said = f"After the loss of {part}s the best algorithm changes in {len(changed)} of {len(records)} runs: {told}{more}."
     gains = [r["same_algorithm_s"] / r["time_s"] for r in changed if r["same_algorithm_s"]]
     if gains:
         said += (
@@ -162,7 +167,7 @@ EXPERIMENT = Experiment(
     charts=(
         *(
             Chart(
-                f"{words} without {part}s, {operation}",
+                f"{words}, lost {part}s, {operation}",
                 "on",
                 column,
                 ("lost",),
@@ -180,7 +185,7 @@ EXPERIMENT = Experiment(
         ),
         *(
             Chart(
-                f"Distance from the bound without {part}s",
+                f"Distance from the bound, lost {part}s",
                 "on",
                 "bound_ratio",
                 ("lost",),
