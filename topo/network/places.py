@@ -129,8 +129,8 @@ class Turn:
         """A number for the ranks of one domain that turn, and one for its fixed one."""
         if self.fixed == NONE:
             return ranks // self.width
-        stays = (ranks % self.width == self.fixed).astype(np.int64)
-        return 2 * (ranks // self.width) + stays
+        number: IntArray = 2 * (ranks // self.width) + (ranks % self.width == self.fixed)
+        return number
 
     def stands(self, batch: Batch) -> IntArray:
         """The transfers that stand for their images: from the first place, or if from the fixed one then to it."""
