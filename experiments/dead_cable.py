@@ -142,7 +142,8 @@ def _choices(records: list[Record], part: str) -> list[str]:
     )
     told = "; ".join(f"{kind} ({count} times)" for kind, count in kinds.most_common(4))
     more = f"; and {len(kinds) - 4} other changes" if len(kinds) > 4 else ""
-    said = f"After the loss of {part}s the best algorithm changes in {len(changed)} of {len(records)} runs: {told}{more}."
+    often = f"{len(changed)} of {len(records)}"
+    said = f"After the loss of {part}s the best algorithm changes in {often} runs: {told}{more}."
     gains = [r["same_algorithm_s"] / r["time_s"] for r in changed if r["same_algorithm_s"]]
     if gains:
         said += (

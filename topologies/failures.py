@@ -48,7 +48,7 @@ def remove(fabric: Fabric, failed: str) -> Fabric:
         lost = _drawn(
             fabric.accelerators, number, seed, failed, f"{fabric.name} has {{}} accelerators", keep=1
         )
-        chosen = [fabric.nodes[node] for node in lost]
+        chosen = [fabric.nodes[int(node)] for node in lost]
         names = [str(node) for node in chosen]
     else:
         pairs = _drawn_cables(fabric, number, seed, failed)
@@ -80,7 +80,7 @@ def without_accelerators(fabric: Fabric, dead: Iterable[Hashable]) -> Fabric:
         raise FabricError(f"{fabric.name} has no accelerator left", "fail fewer accelerators")
     damaged = replace(
         fabric,
-        nodes=tuple(fabric.nodes[node] for node in np.flatnonzero(alive)),
+        nodes=tuple(fabric.nodes[int(node)] for node in np.flatnonzero(alive)),
         kind=fabric.kind[alive],
         accelerators=number[fabric.accelerators[ranks]],
         source=number[fabric.source[links]],
