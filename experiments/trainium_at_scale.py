@@ -5,8 +5,8 @@ of chips, the same peak, the same power or the same money?
 
 Method: So many Trainium2 UltraServers set the budget; of the others as many whole domains are taken as come nearest to
 it, of TPUs tori of whole cubes up to a pod of 8,192 chips.  Each trains the same model with one sequence of 8,192
-tokens for each chip, by the fastest of four plans: tensor parallelism of 8 with the fewest further splits that fit,
-and weights sharded over the scale-up domain (of TPUs the whole pod) with tensor parallelism of 1, 2 or 4.
+tokens for each chip, by the fastest of three plans: tensor parallelism of 8 with the fewest further splits that fit,
+and weights sharded over the scale-up domain (of TPUs the whole pod) with tensor parallelism of 1 or 2.
 Beyond 10,000 chips only the first.  Comparisons are of tokens a second over what the budget counts; money is rent.
 The batch grows with the chips, far beyond what would still train well at 400,000.
 
@@ -31,7 +31,7 @@ from topo.training.step import StepResult
 REFERENCE = "trn2-ultra"
 BUDGETS = ("chips", "flops", "power", "money")
 WORDS = {"power": "power", "money": "rent"}
-SHARDED = (1, 2, 4)
+SHARDED = (1, 2)
 """Tensor parallel degrees of the plans that shard the weights."""
 MOST_SHARDED = 10_000
 """Chips up to which these are tried; beyond, the libraries' choices take minutes a plan."""

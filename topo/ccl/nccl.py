@@ -28,7 +28,7 @@ MOST_LINKS = 8
 """The same in trees, where every piece costs an event at every rank."""
 MOST_PIECES = 512
 """The same along a line of ranks, where pieces stream; more are merged, which only lengthens the line's filling."""
-MOST_TRANSFERS = 1 << 21
+MOST_TRANSFERS = 1 << 24
 """Transfers along lines of ranks beyond which pieces are merged, down to :data:`MOST_LINKS`."""
 LINE = 16.0
 """Bytes that one rank at least takes part of a ring's data with (16-byte alignment of chunks, enqueue.cc)."""
