@@ -21,6 +21,7 @@ GRAPH = {
     "graph_attributes",
     "meeting",
     "routes",
+    "star_trees",
     "trees",
     "turns",
     "within",
